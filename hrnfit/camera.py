@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from hrnfit.geometry import brown
 from hrnfit.check import check_finite, check_rotation, check_shape
+from hrnfit.geometry import brown
 
 Vector = Sequence[float] | np.ndarray | Tensor
 """Numbers in any form that `torch.as_tensor` takes."""

@@ -74,7 +74,9 @@ def _camera(entry: Any, where: str) -> Camera:
     distortion = _numbers(entry, "dist", None, where) if entry.get("dist") else np.zeros(0)
     if distortion.size == 14:
         if np.any(distortion[12:]):
-            raise ValueError(f"{where}: dist has a tilted sensor (tau_x, tau_y), which is not known")
+            raise ValueError(
+                f"{where}: dist has a tilted sensor (tau_x, tau_y), which is not known"
+            )
         distortion = distortion[:12]
     for field in ("width", "height"):
         value = entry[field]

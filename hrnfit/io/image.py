@@ -1,0 +1,292 @@
+"""Photographs and their encodings: files or arrays in, linear RGB out; and PNG writing.
+
+The only place where sRGB (IEC 61966-2-1) and linear light are converted. Integer pixels are sRGB,
+floating-point ones are linear light. Masks and maps carry no colour: see `read_mask` and `maps.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from hrnfit.io.exif import ORIENTATION, focal_from_exif, orient
+from hrnfit.tree import write_bytes
+
+MIN_SIZE = 32
+"""Shortest side of a usable photograph, px: below, a face has no measurable features."""
+
+MAX_PIXELS = 64_000_000
+"""Largest photograph read without `max_size`: 64 MP are 770 MB as float32."""
+
+ImageSource = str | Path | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One image as it was taken."""
+
+    image: Float[Tensor, "H W 3"]
+    """Linear RGB, float32, upright."""
+    alpha: Float[Tensor, "H W"] | None = None
+    """Opacity 0..1 where the file has it."""
+    focal: float | None = None
+    """Focal length from EXIF, px of this image; None when the file does not say."""
+    full_size: tuple[int, int] | None = None
+    """Height and width before `max_size` shrank it; None when it did not."""
+
+
+def load_image(source: ImageSource, max_size: int | None = None) -> Photograph:
+    """Read a file or take an array, and check that it can be a photograph.
+
+    `max_size`: longest side, px; larger images are averaged down to it. Without it images over
+    `MAX_PIXELS` are an error. Raises FileNotFoundError and ValueError.
+    """
+    photograph = _from_array(source) if isinstance(source, (np.ndarray, Tensor)) else None
+    if photograph is None:
+        photograph = _from_file(Path(str(source)), max_size)
+    height, width = photograph.image.shape[:2]
+    label = "image array" if isinstance(source, (np.ndarray, Tensor)) else str(source)
+    _check_size(label, height, width, max_size)
+    if max_size is not None and max(height, width) > max_size:
+        photograph = _shrunk(photograph, max_size)
+    return photograph
+
+
+def read_mask(source: ImageSource) -> Float[Tensor, "H W"]:
+    """A mask as 0..1: files and integer arrays by their full range, bool and float as they are."""
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        pixels = _decode(path, _read_file(path))[0]
+    else:
+        pixels = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+    if pixels.ndim == 3:  # an opaque picture: its colours; a cut-out: its alpha
+        pixels = pixels[..., 3] if pixels.shape[-1] == 4 else pixels[..., :3].max(-1)
+    if pixels.ndim != 2:
+        raise ValueError(f"mask: expected (H, W), got {tuple(pixels.shape)}")
+    if pixels.dtype == np.bool_ or pixels.dtype.kind == "f":
+        mask = pixels.astype(np.float32)
+    else:
+        # Some tools write 0 and 1 into 8 bits.
+        peak = 1 if pixels.max(initial=0) <= 1 else np.iinfo(pixels.dtype).max
+        mask = pixels.astype(np.float32) / peak
+    if not np.isfinite(mask).all() or mask.min() < 0 or mask.max() > 1:
+        raise ValueError("mask: expected values from 0 to 1; 1 keeps a pixel, 0 leaves it out")
+    return torch.from_numpy(mask)
+
+
+def write_png(
+    path: str | Path, image: Float[Tensor, "H W *C"], bits: int = 8, alpha: Tensor | None = None
+) -> None:
+    """Write linear RGB (H, W, 3) or grey (H, W) as sRGB, 8 or 16 bits per channel, atomically."""
+    codes = encode_srgb(image, bits)
+    if alpha is not None:
+        top = 2**bits - 1
+        opacity = np.rint(alpha.detach().cpu().numpy().clip(0, 1)[..., None] * top)
+        codes = np.concatenate([codes, opacity.astype(codes.dtype)], -1)
+    write_bytes(path, png_bytes(codes))
+
+
+def png_bytes(codes: np.ndarray) -> bytes:
+    """Integer pixels, grey or RGB(A), as the bytes of a PNG file; no colour conversion."""
+    if codes.ndim == 3:
+        order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[codes.shape[-1]]
+        codes = codes[..., order]
+    ok, buffer = cv2.imencode(".png", np.ascontiguousarray(codes))
+    if not ok:
+        raise ValueError(f"png: cannot encode an array of shape {codes.shape}, {codes.dtype}")
+    return buffer.tobytes()
+
+
+def encode_srgb(image: Float[Tensor, "*B"], bits: int = 8) -> np.ndarray:
+    """Integer sRGB codes of linear light, rounded, clipped to 0..1; uint8 or uint16."""
+    if bits not in (8, 16):
+        raise ValueError(f"bits: 8 or 16 per channel, got {bits}")
+    encoded = srgb_from_linear(image.detach().cpu().float().clamp(0, 1)).numpy()
+    return np.rint(encoded * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def linear_from_srgb(encoded: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """Linear light of sRGB values 0..1 (IEC 61966-2-1); differentiable, odd below zero."""
+    size = encoded.abs()
+    power = ((size.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
+    return torch.sign(encoded) * torch.where(size <= 0.04045, size / 12.92, power)
+
+
+def srgb_from_linear(linear: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """sRGB values of linear light (IEC 61966-2-1); differentiable, odd below zero."""
+    size = linear.abs()
+    power = 1.055 * size.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
+    return torch.sign(linear) * torch.where(size <= 0.0031308, size * 12.92, power)
+
+
+def _from_array(array: np.ndarray | Tensor) -> Photograph:
+    pixels = array.detach().cpu().numpy() if isinstance(array, Tensor) else array
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"image array: expected (H, W, 3), got {pixels.shape}; move the channels to the end: "
+            "image.transpose(1, 2, 0)"
+        )
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] not in (1, 3, 4)):
+        raise ValueError(
+            f"image array: expected (H, W), (H, W, 3) or (H, W, 4), got {pixels.shape}"
+        )
+    if pixels.dtype.kind == "f":
+        _check_float_range(pixels)
+    elif pixels.dtype not in (np.uint8, np.uint16):
+        raise TypeError(
+            f"image array: expected uint8 or uint16 (sRGB) or float (linear, 0..1), got {pixels.dtype}"
+        )
+    return Photograph(*_split(pixels))
+
+
+def _check_float_range(pixels: np.ndarray) -> None:
+    if not np.isfinite(pixels).all():
+        raise ValueError("image array: has NaN or infinite values")
+    if pixels.size and (pixels.min() < 0 or pixels.max() > 16):
+        raise ValueError(
+            f"image array: float images hold linear light from 0 to about 1, got {pixels.min():g} to "
+            f"{pixels.max():g}; for sRGB values 0..255 pass uint8"
+        )
+
+
+def _from_file(path: Path, max_size: int | None) -> Photograph:
+    pixels, focal = _decode(path, _read_file(path), max_size)
+    image, alpha = _split(pixels)
+    return Photograph(image, alpha, focal)
+
+
+def _read_file(path: Path) -> bytes:
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder, not an image; name the image files in it")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such image; check the path") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not content:
+        raise ValueError(f"{path}: the file is empty; copy it again from its source")
+    return content
+
+
+def _decode(
+    path: Path, content: bytes, max_size: int | None = None
+) -> tuple[np.ndarray, float | None]:
+    """Upright pixels (H, W[, 3|4]) in the file's own integers, RGB order, and the EXIF focal, px."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's size and EXIF warnings: checked here instead
+        try:
+            header = Image.open(io.BytesIO(content))
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{path}: {_too_large_advice(str(error).split(',')[0])}") from error
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            raise ValueError(
+                f"{path}: not an image that can be read; give PNG, JPEG or TIFF"
+            ) from error
+        exif = header.getexif()
+        _check_size(str(path), header.height, header.width, max_size)
+        try:
+            if header.format in ("PNG", "TIFF"):  # Pillow would cut 16-bit colour down to 8
+                pixels = orient(_decode_opencv(content), _orientation(header, exif))
+            else:
+                pixels = _decode_pillow(header)
+        except (OSError, SyntaxError, ValueError, cv2.error) as error:
+            raise ValueError(
+                f"{path}: the image is damaged or cut off ({error}); copy it again from its source"
+            ) from error
+    height, width = pixels.shape[:2]
+    return pixels, focal_from_exif(exif, height, width)
+
+
+def _orientation(header: Image.Image, exif: Image.Exif) -> int:
+    # OpenCV turns TIFF files upright itself, and only those.
+    return 1 if header.format == "TIFF" else int(exif.get(ORIENTATION, 1))
+
+
+def _decode_opencv(content: bytes) -> np.ndarray:
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("the decoder gave up")
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+        raise ValueError(f"pixels of type {pixels.dtype}; save it with 8 or 16 bits per channel")
+    if pixels.ndim == 3:
+        order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[-1]]
+        pixels = pixels[..., order]
+    return pixels
+
+
+def _decode_pillow(header: Image.Image) -> np.ndarray:
+    upright = ImageOps.exif_transpose(header)
+    if upright.mode not in ("L", "RGB", "RGBA"):
+        has_alpha = "A" in upright.mode or "transparency" in upright.info
+        upright = upright.convert("RGBA" if has_alpha else "RGB")
+    return np.asarray(upright)
+
+
+def _split(pixels: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    """Linear RGB (H, W, 3) and alpha (H, W) of integer sRGB or linear float pixels."""
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    alpha = None
+    if pixels.shape[-1] == 4:
+        peak = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+        opacity = pixels[..., 3].astype(np.float32) / peak
+        alpha = torch.from_numpy(opacity) if opacity.min(initial=1) < 1 else None
+        pixels = pixels[..., :3]
+    if pixels.dtype.kind == "f":
+        linear = pixels.astype(np.float32)
+    else:
+        linear = _table(np.iinfo(pixels.dtype).max)[pixels]
+    if linear.shape[-1] == 1:
+        linear = np.repeat(linear, 3, -1)
+    return torch.from_numpy(np.ascontiguousarray(linear)), alpha
+
+
+@lru_cache(maxsize=2)
+def _table(peak: int) -> np.ndarray:
+    """Linear light of every integer sRGB code: 20 times faster than the power per pixel."""
+    codes = torch.arange(peak + 1, dtype=torch.float64) / peak
+    return linear_from_srgb(codes).float().numpy()
+
+
+def _check_size(label: str, height: int, width: int, max_size: int | None) -> None:
+    if min(height, width) < MIN_SIZE:
+        raise ValueError(
+            f"{label}: {width}x{height} pixels are too few; the shorter side must have {MIN_SIZE}"
+        )
+    if max_size is not None and max_size < MIN_SIZE:
+        raise ValueError(f"max_size: at least {MIN_SIZE} px, got {max_size}")
+    if max_size is None and height * width > MAX_PIXELS:
+        raise ValueError(f"{label}: {_too_large_advice(f'{width}x{height} pixels')}")
+
+
+def _too_large_advice(what: str) -> str:
+    return f"{what}: over {MAX_PIXELS // 10**6} megapixels; shrink it, or pass max_size (px)"
+
+
+def _shrunk(photograph: Photograph, max_size: int) -> Photograph:
+    height, width = photograph.image.shape[:2]
+    scale = max_size / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = cv2.resize(photograph.image.numpy(), size, interpolation=cv2.INTER_AREA)
+    alpha = photograph.alpha
+    if alpha is not None:
+        alpha = torch.from_numpy(cv2.resize(alpha.numpy(), size, interpolation=cv2.INTER_AREA))
+    focal = None if photograph.focal is None else photograph.focal * scale
+    return replace(
+        photograph,
+        image=torch.from_numpy(image),
+        alpha=alpha,
+        focal=focal,
+        full_size=(height, width),
+    )
