@@ -1,0 +1,304 @@
+"""The start of a fit, from landmarks alone: poses, identity, expressions and focal lengths.
+
+Calibrated views of one instant are triangulated and the mean face is laid onto the points, wherever
+the rig's world has the head; single views start from PnP at several focal lengths. One
+Levenberg-Marquardt over everything then shares identity among all views.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.energy.landmark import VISIBLY_WRONG, LandmarkBlock
+from hrnfit.fit.frame_pose import frame_pose, inconsistent_view
+from hrnfit.fit.landmark_views import LandmarkView, landmark_views
+from hrnfit.geometry.rotation import rebase
+from hrnfit.model.face_model import FaceModel
+from hrnfit.observe.observation import View
+from hrnfit.solve.block import Block, QuadraticBlock, slot_values
+from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
+from hrnfit.solve.solver import Leaves
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LandmarkStart:
+    """Settings of the start. The priors are what keeps landmark noise out of the shape."""
+
+    evidence: float = 60.0
+    """Independent landmarks that one frame's points are worth, at `VISIBLY_WRONG` noise: neighbouring
+    points err together, so 478 count for far fewer."""
+    view_gain: float = 0.5
+    """Evidence of n views of one frame grows as n to this power: detectors err alike in all views."""
+    identity_deviation: float = 1.0
+    """Prior on identity, in the model's standard deviations."""
+    expression_deviation: float = 0.3
+    """Prior on activations of blendshapes; other expressions use 1, their own standard deviation."""
+    focal_deviation: float = 0.4
+    """Prior on the log focal factor of a guessed camera."""
+    exif_deviation: float = 0.03
+    """The same where EXIF gave the focal length."""
+    focal_starts: tuple[float, ...] = (-0.6, 0.0, 0.6)
+    """Log focal factors from which an unknown camera is tried."""
+    bad_view: float = 8.0
+    """Median landmark error at which a view is left out when others remain, mm."""
+    kernel: str = "geman_mcclure"
+    solver: LevenbergMarquardt = field(
+        default_factory=lambda: LevenbergMarquardt(max_steps=40, tolerance=1e-5)
+    )
+
+
+@dataclass(frozen=True)
+class Start:
+    """Leaves of `FaceState` that landmarks determine. T frames and V views as given, float32."""
+
+    identity: Float[Tensor, "I"]
+    expression: Float[Tensor, "T E"]
+    pose_reference: Float[Tensor, "T 4 4"]
+    """T_world_head; its tangent is zero. The identity in frames that have no landmarks."""
+    log_focal: Float[Tensor, "V"]
+    """Zero where the camera is known."""
+    errors: dict[str, float]
+    """Median landmark error per view, mm at the face; views without landmarks are absent."""
+    dropped: tuple[str, ...]
+    """Views to leave out: no start for them, or their landmarks contradict the others."""
+    warnings: tuple[str, ...]
+
+
+def initialize(
+    views: tuple[View, ...],
+    model: FaceModel,
+    focal_known: Sequence[bool] | None = None,
+    settings: LandmarkStart | None = None,
+) -> Start:
+    """Start of all frames of the views on a model.
+
+    focal_known: per view, whether an uncalibrated camera's focal length is trusted (EXIF).
+    Raises ValueError when no view has landmarks, or the model lacks their scheme.
+    """
+    settings = settings or LandmarkStart()
+    found = landmark_views(views, model)
+    _check_uncalibrated(views)
+    deviation = _focal_deviations(views, focal_known, settings)
+    problem = _Problem(model, settings, deviation, 1 + max(view.frame for view in views))
+    warnings = _without_landmarks(views, found)
+    found = _drop_contradicting(found, warnings)
+    fitted = _solve(problem, found)
+    while (worst := _bad_view(fitted.errors, settings)) is not None:
+        warnings[worst] = (
+            f"view {worst!r} is left out: its landmarks miss the face fitted to all views by "
+            f"{fitted.errors[worst]:.1f} mm; check its camera, or whether it shows another face"
+        )
+        found = tuple(view for view in found if view.name != worst)
+        fitted = _solve(problem, found)
+    for text in warnings.values():
+        log.warning(text)
+    return Start(
+        identity=fitted.leaves["identity"].float(),
+        expression=fitted.leaves["expression"].float(),
+        pose_reference=fitted.reference.float(),
+        log_focal=fitted.leaves["log_focal"][:, 0].float(),
+        errors=fitted.errors,
+        dropped=tuple(warnings),
+        warnings=tuple(warnings.values()),
+    )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    leaves: Leaves
+    reference: Float[Tensor, "T 4 4"]
+    energy: float
+    errors: dict[str, float]
+    """Median landmark error per view, mm."""
+
+
+def _solve(problem: _Problem, found: Sequence[LandmarkView]) -> _Fitted:
+    """Every frame alone from several focal lengths, then all frames together."""
+    leaves, reference = problem.zeros()
+    frames = sorted({view.frame for view in found})
+    for frame in frames:
+        own = [view for view in found if view.frame == frame]
+        single = _best_of_focals(problem, own)
+        index = [view.index for view in own]
+        leaves["expression"][frame] = single.leaves["expression"][frame]
+        leaves["log_focal"][index] = single.leaves["log_focal"][index]
+        leaves["identity"] += single.leaves["identity"] / len(frames)
+        reference[frame] = single.reference[frame]
+    fitted = _refine(problem, found, leaves, reference)
+    return _refine(problem, found, fitted.leaves, fitted.reference)  # mm per px has settled
+
+
+def _best_of_focals(problem: _Problem, views: Sequence[LandmarkView]) -> _Fitted:
+    """Fit of one frame; an unknown focal length is tried from several sides, the best energy wins.
+
+    The energy has a long valley (far and long against near and wide); one start stops half-way.
+    """
+    free = all(not view.camera_known for view in views)
+    candidates = []
+    for log_focal in problem.settings.focal_starts if free else (0.0,):
+        leaves, reference = problem.zeros()
+        frame = views[0].frame
+        reference[frame] = frame_pose(views, log_focal)
+        leaves["log_focal"][[view.index for view in views]] = log_focal
+        candidates.append(_refine(problem, views, leaves, reference))
+    return min(candidates, key=lambda fitted: fitted.energy)
+
+
+def _refine(
+    problem: _Problem, views: Sequence[LandmarkView], leaves: Leaves, reference: Tensor
+) -> _Fitted:
+    """Levenberg-Marquardt over all leaves that the views touch."""
+    blocks = problem.landmark_blocks(views, leaves, reference)
+    bounds = {"expression": (0.0, 1.0)} if problem.model.expression_is_blendshape else {}
+    solution = problem.settings.solver.minimize([*blocks, *problem.priors()], leaves, bounds)
+    moved = solution.leaves
+    errors = {}
+    for view, block in zip(views, blocks, strict=True):
+        values = slot_values(block, moved)
+        error = block.error_mm(*values)[view.weight > 0]
+        errors[view.name] = float(error.median())
+    zero, reference = rebase(moved["pose"], reference)
+    return _Fitted({**moved, "pose": zero}, reference, solution.energies[-1], errors)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What stays the same over all solves of one start."""
+
+    model: FaceModel
+    settings: LandmarkStart
+    focal_deviation: Float[Tensor, "V"]
+    """Prior on each view's log focal factor."""
+    n_frames: int
+
+    def zeros(self) -> tuple[Leaves, Tensor]:
+        """Leaves at the mean face, and unit pose references."""
+        views = len(self.focal_deviation)
+        sizes = {
+            "identity": (self.model.n_identity,),
+            "expression": (self.n_frames, self.model.n_expression),
+            "pose": (self.n_frames, 6),
+            "log_focal": (views, 1),
+        }
+        leaves = {name: torch.zeros(size, dtype=torch.float64) for name, size in sizes.items()}
+        return leaves, torch.eye(4, dtype=torch.float64).repeat(self.n_frames, 1, 1)
+
+    def landmark_blocks(
+        self, views: Sequence[LandmarkView], leaves: Leaves, reference: Tensor
+    ) -> list[LandmarkBlock]:
+        """One block per view, its residuals in mm at the depth that the face has now."""
+        count = {view.frame: sum(v.frame == view.frame for v in views) for view in views}
+        blocks = []
+        for view in views:
+            centre = reference[view.frame, :3, 3]
+            depth = float(view.T_cam_world[2, :3] @ centre + view.T_cam_world[2, 3])
+            focal = float(view.K[0, 0] * leaves["log_focal"][view.index, 0].exp())
+            n = count[view.frame]
+            share = self.settings.evidence * n**self.settings.view_gain / n
+            blocks.append(
+                LandmarkBlock(
+                    slots=(
+                        ("identity", None),
+                        ("expression", view.frame),
+                        ("pose", view.frame),
+                        ("log_focal", view.index),
+                    ),
+                    basis=view.basis,
+                    pose_reference=reference[view.frame],
+                    T_cam_world=view.T_cam_world,
+                    K=view.K,
+                    pixels=view.pixels,
+                    metric=view.direction * (depth / focal / VISIBLY_WRONG),
+                    weight=view.weight * (share / float(view.weight.sum())),
+                    kernel=self.settings.kernel,
+                )
+            )
+        return blocks
+
+    def priors(self) -> list[Block]:
+        """Gaussian priors on identity, expression and focal lengths; a loose one on pose."""
+        s, model = self.settings, self.model
+
+        def prior(slot: tuple[str, int | None], size: int, deviation: float) -> Block:
+            zero = torch.zeros(size, dtype=torch.float64)
+            return QuadraticBlock(slot, zero, torch.full_like(zero, deviation))
+
+        activation = s.expression_deviation if model.expression_is_blendshape else 1.0
+        blocks = [prior(("identity", None), model.n_identity, s.identity_deviation)]
+        for frame in range(self.n_frames):
+            blocks.append(prior(("expression", frame), model.n_expression, activation))
+            # 1e4 rad or mm says nothing; it only keeps frames without landmarks determined
+            blocks.append(prior(("pose", frame), 6, 1e4))
+        for view, deviation in enumerate(self.focal_deviation.tolist()):
+            blocks.append(prior(("log_focal", view), 1, deviation))
+        return blocks
+
+
+def _focal_deviations(
+    views: Sequence[View], focal_known: Sequence[bool] | None, settings: LandmarkStart
+) -> Tensor:
+    """Prior deviation of each view's log focal factor: none to speak of where it is calibrated."""
+    known = [False] * len(views) if focal_known is None else list(focal_known)
+    if len(known) != len(views):
+        raise ValueError(
+            f"focal_known: expected {len(views)} values, one per view, got {len(known)}"
+        )
+    deviations = [
+        1e-6 if view.camera_known else settings.exif_deviation if exif else settings.focal_deviation
+        for view, exif in zip(views, known, strict=True)
+    ]
+    return torch.tensor(deviations, dtype=torch.float64)
+
+
+def _check_uncalibrated(views: Sequence[View]) -> None:
+    """Views of one instant need known relative poses."""
+    for view in views:
+        shared = [v.name for v in views if v.frame == view.frame and v.name != view.name]
+        if shared and not view.camera_known:
+            raise ValueError(
+                f"views {view.name!r} and {shared[0]!r} share frame {view.frame}, but the camera of "
+                f"{view.name!r} is unknown; pass its camera, or give each photo its own frame"
+            )
+
+
+def _without_landmarks(views: Sequence[View], found: Sequence[LandmarkView]) -> dict[str, str]:
+    """Warnings of views that cannot start: no landmarks, and no calibrated view of their instant."""
+    frames = {view.frame for view in found}
+    return {
+        view.name: f"view {view.name!r} is left out: no face was found in it; pass landmarks= for it"
+        for view in views
+        if view.frame not in frames
+    }
+
+
+def _drop_contradicting(
+    found: Sequence[LandmarkView], warnings: dict[str, str]
+) -> tuple[LandmarkView, ...]:
+    """Calibrated views that triangulate with each other; one at a time is left out."""
+    kept = tuple(found)
+    for frame in sorted({view.frame for view in found}):
+        while (name := inconsistent_view([v for v in kept if v.frame == frame])) is not None:
+            kept = tuple(view for view in kept if view.name != name)
+            warnings[name] = (
+                f"view {name!r} is left out: its landmarks contradict the other calibrated views; "
+                "check its camera, or whether its image belongs to it"
+            )
+    return kept
+
+
+def _bad_view(errors: dict[str, float], settings: LandmarkStart) -> str | None:
+    """The worst view, when it is far worse than the others."""
+    if len(errors) < 2:
+        return None
+    worst = max(errors, key=errors.__getitem__)
+    others = sorted(error for name, error in errors.items() if name != worst)
+    middle = others[len(others) // 2]
+    return worst if errors[worst] > max(settings.bad_view, 3.0 * middle) else None
