@@ -22,6 +22,8 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 
 from jaxtyping import install_import_hook  # noqa: E402
 
+import tests.typecheck  # noqa: E402, F401 - the hook looks it up as an attribute of `tests`
+
 install_import_hook("hrnfit", "tests.typecheck.check")
 
 import pytest  # noqa: E402

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +21,7 @@ Slot = tuple[str, int | None]
 """An unknown vector: a leaf by name, and its row, or None for the whole leaf flattened."""
 
 
+@runtime_checkable
 class Block(Protocol):
     """Residuals of a few unknowns. `*B` are batch dimensions shared by all values."""
 
