@@ -41,10 +41,10 @@ def focal_from_exif(exif: Image.Exif, height: int, width: int) -> float | None:
     recorded = (_number(folder.get(PIXEL_WIDTH)), _number(folder.get(PIXEL_HEIGHT)))
     long, short = max(height, width), min(height, width)
     recorded_long = max(recorded)
-    if min(recorded) > 0:
-        # A resized copy keeps the aspect to a pixel; 1 % covers rounding of small copies.
-        if abs(min(recorded) / recorded_long - short / long) > 0.01:
-            return None
+    aspect_agrees = abs(min(recorded) / (recorded_long or 1.0) - short / long) <= 0.01
+    # A resized copy keeps the aspect to a pixel; 1 % covers rounding of small copies.
+    if min(recorded) > 0 and not aspect_agrees:
+        return None
     equivalent = _number(folder.get(FOCAL_LENGTH_35))
     if equivalent > 0:
         return equivalent * math.hypot(height, width) / FILM_DIAGONAL
