@@ -1,0 +1,200 @@
+"""Import of the ICT face model: from its folder of OBJ files, or from a compact npz of it.
+
+Only geometry, bases and landmark vertices are taken; units cm become mm. The chart is our own,
+because the file's has seams and two tiles. ICT has no albedo model: a smooth basis stands in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hrnfit.geometry.uv import disk_chart
+from hrnfit.model.appearance import smooth_albedo
+from hrnfit.model.contour import jaw_candidates
+from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.model.linear import LinearFaceModel
+from hrnfit.model.regions import regions_from_landmarks
+from hrnfit.model.symmetry import mirror_pairs
+
+COMPACT_KEYS = ("mean", "id_basis", "exp_basis", "tris", "lm68", "exp_names", "meta")
+"""What tells a compact ICT file from others."""
+
+FACE_VERTICES = 9409
+"""The published face part: vertices 0 to 9408 (README of ICT-FaceKit, table Geometry)."""
+
+HEAD_VERTICES = 11248
+"""Face, head and neck."""
+
+LANDMARKS_68 = (
+    *(1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966, 3661, 4390, 3927, 3924, 2608, 3272, 4088),
+    *(3443, 268, 493, 1914, 2044, 1401, 3615, 4240, 4114, 2734, 2509, 978, 4527, 4942, 4857, 1140),
+    *(2075, 1147, 4269, 3360, 1507, 1542, 1537, 1528, 1518, 1511, 3742, 3751, 3756, 3721, 3725),
+    *(3732, 5708, 5695, 2081, 0, 4275, 6200, 6213, 6346, 6461, 5518, 5957, 5841, 5702, 5711, 5533),
+    *(6216, 6207, 6470, 5517, 5966),
+)
+"""Vertices of the Multi-PIE points, from the same README."""
+
+INFO = ModelInfo(
+    name="ict",
+    licence="MIT, (c) 2020 USC Institute for Creative Technologies",
+    commercial=True,
+    source="ICT-FaceKit (github ICT-VGL/ICT-FaceKit)",
+)
+
+
+def import_compact(path: str | Path, part: str = "face") -> LinearFaceModel:
+    """The model of a compact npz (keys `COMPACT_KEYS`; cm, bases per standard deviation)."""
+    with np.load(path) as file:
+        missing = [key for key in COMPACT_KEYS if key not in file]
+        if missing:
+            raise ValueError(f"{path}: a compact ICT file needs the keys {', '.join(missing)}")
+        names = tuple(str(name) for name in file["exp_names"])
+        return assemble(
+            mean=file["mean"].astype(np.float32),
+            identity=file["id_basis"].astype(np.float32),
+            expression=file["exp_basis"].astype(np.float32),
+            expression_names=names,
+            faces=file["tris"].astype(np.int64),
+            marks=file["lm68"].astype(np.int64),
+            keep=_kept(part, file["meta"]),
+        )
+
+
+def import_folder(folder: str | Path, part: str = "face") -> LinearFaceModel:
+    """The model of a `FaceXModel` folder: generic_neutral_mesh.obj, identity000.obj and on, and one
+    OBJ per expression. Each file holds mean plus mode, all with the same vertex order."""
+    folder = Path(folder)
+    neutral = folder / "generic_neutral_mesh.obj"
+    if not neutral.is_file():
+        raise FileNotFoundError(f"{folder}: no generic_neutral_mesh.obj, so not an ICT folder")
+    mean, faces = _read_obj(neutral)
+    keep = FACE_VERTICES if part == "face" else HEAD_VERTICES
+    keep, mean = min(keep, len(mean)), mean[:keep]
+    others = sorted(p for p in folder.glob("*.obj") if p != neutral)
+    identities = [p for p in others if re.fullmatch(r"identity\d+", p.stem)]
+    expressions = [p for p in others if p not in identities]
+    if not identities or not expressions:
+        raise ValueError(
+            f"{folder}: expected identity000.obj and on, and one OBJ per expression; found "
+            f"{len(identities)} identities and {len(expressions)} expressions"
+        )
+    return assemble(
+        mean=mean.astype(np.float32),
+        identity=np.stack([_mode(p, mean) for p in identities]),
+        expression=np.stack([_mode(p, mean) for p in expressions]),
+        expression_names=tuple(p.stem for p in expressions),
+        faces=faces,
+        marks=np.array(LANDMARKS_68),
+        keep=keep,
+    )
+
+
+def is_compact(keys: set[str]) -> bool:
+    """Whether an npz with these keys is a compact ICT file."""
+    return keys.issuperset(COMPACT_KEYS) and "format" not in keys
+
+
+def assemble(
+    mean: Float[np.ndarray, "N 3"],
+    identity: Float[np.ndarray, "I N 3"],
+    expression: Float[np.ndarray, "E N 3"],
+    expression_names: tuple[str, ...],
+    faces: Int[np.ndarray, "F 3"],
+    marks: Int[np.ndarray, "68"],
+    keep: int,
+) -> LinearFaceModel:
+    """A model of the first `keep` vertices, from arrays in cm.
+
+    The head frame keeps the file's axes; its origin moves to the mean of the kept vertices, so that
+    a turn of the head does not swing it far."""
+    if marks.max() >= keep:
+        raise ValueError(
+            f"ICT: landmark vertex {marks.max()} lies outside the {keep} vertices of the mesh; "
+            "is this another topology?"
+        )
+    points = torch.from_numpy(mean[:keep] * 10.0)
+    points = points - points.mean(dim=0) * torch.tensor([0.0, 1.0, 1.0])
+    kept = torch.from_numpy(faces[(faces < keep).all(axis=1)].astype(np.int32))
+    jaw = torch.from_numpy(marks)
+    mean_albedo, albedo_basis = smooth_albedo()
+    return LinearFaceModel(
+        info=INFO,
+        mean=points,
+        identity_basis=_flat(identity, keep),
+        expression_basis=_flat(expression, keep),
+        expression_names=expression_names,
+        expression_is_blendshape=True,
+        faces=kept,
+        uv=(uv := disk_chart(points, kept, face_density(points, points[jaw[30]]))),
+        uv_faces=kept,
+        albedo_mean=mean_albedo,
+        albedo_basis=albedo_basis,
+        regions=regions_from_landmarks(points, kept, uv, points[jaw]),
+        landmarks={"ibug68": vertex_landmarks(jaw, kept)},
+        jaw_contour=jaw_candidates(points, jaw[:17], kept),
+        mirror=mirror_pairs(points),
+    )
+
+
+def vertex_landmarks(vertices: Int[Tensor, "L"], faces: Int[Tensor, "F 3"]) -> LandmarkSet:
+    """Landmarks that are vertices, as corners of one of their triangles; spread 0."""
+    hits = faces[None].long() == vertices[:, None, None].long()
+    triangle = hits.any(dim=2).int().argmax(dim=1)
+    row = torch.arange(len(vertices))
+    return LandmarkSet(
+        triangles=triangle.int(),
+        barycentric=hits[row, triangle].float(),
+        spread=torch.zeros(len(vertices)),
+    )
+
+
+def face_density(points: Float[Tensor, "N 3"], nose_tip: Float[Tensor, "3"]) -> Float[Tensor, "N"]:
+    """Wished texels per mm: 1 within about 80 mm of the nose tip, 0.55 far from it."""
+    return 0.55 + 0.45 * torch.exp(-(((points - nose_tip).norm(dim=1) / 95.0) ** 4))
+
+
+def _flat(basis: Float[np.ndarray, "K N 3"], keep: int) -> Float[Tensor, "K N3"]:
+    """Modes of the kept vertices in mm, flat."""
+    return torch.from_numpy(np.ascontiguousarray(basis[:, :keep]).reshape(len(basis), -1) * 10.0)
+
+
+def _kept(part: str, meta: np.ndarray) -> int:
+    """Number of leading vertices of the part."""
+    if part not in ("face", "head"):
+        raise ValueError(f"part: expected 'face' or 'head', got '{part}'")
+    slices = json.loads(str(meta)).get("vertex_slices", {})
+    name, default = ("face", FACE_VERTICES) if part == "face" else ("head_neck", HEAD_VERTICES)
+    return int(slices.get(name, (0, default))[1])
+
+
+def _mode(path: Path, mean: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    """One mode: the file's vertices minus the mean."""
+    points, _ = _read_obj(path, with_faces=False)
+    if len(points) < len(mean):
+        raise ValueError(f"{path}: {len(points)} vertices, but the neutral mesh has {len(mean)}")
+    return (points[: len(mean)] - mean).astype(np.float32)
+
+
+def _read_obj(
+    path: Path, with_faces: bool = True
+) -> tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "F 3"]]:
+    """Vertices, and polygons cut into triangles as fans. Texture and groups are ignored."""
+    points: list[list[float]] = []
+    triangles: list[tuple[int, int, int]] = []
+    try:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("v "):
+                points.append([float(x) for x in line.split()[1:4]])
+            elif with_faces and line.startswith("f "):
+                corner = [int(word.split("/")[0]) - 1 for word in line.split()[1:]]
+                triangles += [(corner[0], a, b) for a, b in zip(corner[1:], corner[2:])]
+        return np.array(points).reshape(-1, 3), np.array(triangles, dtype=np.int64).reshape(-1, 3)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a readable OBJ file ({error})") from error

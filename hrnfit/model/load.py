@@ -1,0 +1,183 @@
+"""Model files: the one format "hrnfit-model-1" (docs/models.md), read strictly, written whole.
+
+`load_model` also takes what can be imported: a compact ICT npz or an ICT folder.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrnfit.model import ict, store
+from hrnfit.model.appearance import smooth_albedo
+from hrnfit.model.dense_landmarks import shipped_landmarks
+from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.model.linear import LinearFaceModel
+from hrnfit.model.validate import check_model_arrays
+
+FORMAT = "hrnfit-model-1"
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def load_model(name_or_path: str | Path = store.GENERIC) -> LinearFaceModel:
+    """A model by name (`generic`, or one added with `hrnfit models add`), or from a file or folder.
+
+    Raises FileNotFoundError when there is none, ValueError naming key, shape and count when the file
+    is broken.
+    """
+    path = store.resolve(name_or_path)
+    if path.is_dir():
+        return with_shipped_landmarks(ict.import_folder(path))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            keys = set(file.files)
+            arrays = {} if ict.is_compact(keys) else {key: file[key] for key in keys}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"model file {path}: not a readable npz ({error}); copy or export it again"
+        ) from error
+    if not arrays:
+        return with_shipped_landmarks(ict.import_compact(path))
+    check_model_arrays(arrays, f"model file {path}")
+    return with_shipped_landmarks(_model(arrays))
+
+
+def with_shipped_landmarks(model: LinearFaceModel) -> LinearFaceModel:
+    """The model with the dense landmarks that were measured on its mesh, if we ship them and it has
+    none of its own."""
+    found = shipped_landmarks(model.mean, model.faces)
+    if found is None or "mediapipe478" in model.landmarks:
+        return model
+    return replace(model, landmarks=model.landmarks | {"mediapipe478": found})
+
+
+def save_model(model: LinearFaceModel, path: str | Path) -> None:
+    """Write a model file; nothing is left half-written. Bases and albedo are kept as float16."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.npz")
+    try:
+        np.savez_compressed(partial, **model_arrays(model))
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(f"model file {path}: could not be written ({error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def model_arrays(model: LinearFaceModel) -> dict[str, Any]:
+    """The arrays of a model file."""
+    n = model.n_vertices
+    info = model.info
+    arrays: dict[str, Any] = {
+        "format": np.array(FORMAT),
+        "name": np.array(info.name),
+        "licence": np.array(info.licence),
+        "source": np.array(info.source),
+        "commercial": np.array(info.commercial),
+        "mm_per_unit": np.array(1.0),
+        "mean": _numpy(model.mean, np.float32),
+        "identity_basis": _numpy(model.identity_basis, np.float16).reshape(-1, n, 3),
+        "expression_basis": _numpy(model.expression_basis, np.float16).reshape(-1, n, 3),
+        "expression_names": np.array(model.expression_names, dtype=np.str_),
+        "expression_is_blendshape": np.array(model.expression_is_blendshape),
+        "faces": _numpy(model.faces, np.int32),
+        "uv": _numpy(model.uv, np.float32),
+        "uv_faces": _numpy(model.uv_faces, np.int32),
+        "albedo_mean": _numpy(model.albedo_mean, np.float16),
+        "albedo_basis": _numpy(model.albedo_basis, np.float16),
+        "jaw_contour": _numpy(model.jaw_contour, np.int32),
+    }
+    if model.mirror is not None:
+        arrays["mirror"] = _numpy(model.mirror, np.int32)
+    if model.regions:
+        arrays["region_names"] = np.array(list(model.regions))
+        arrays["region_masks"] = np.stack([m.cpu().numpy() for m in model.regions.values()])
+    for scheme, marks in model.landmarks.items():
+        arrays[f"landmarks_{scheme}_triangles"] = _numpy(marks.triangles, np.int32)
+        arrays[f"landmarks_{scheme}_barycentric"] = _numpy(marks.barycentric, np.float32)
+        arrays[f"landmarks_{scheme}_spread"] = _numpy(marks.spread, np.float32)
+    return arrays
+
+
+def _model(arrays: Arrays) -> LinearFaceModel:
+    """A model from checked arrays."""
+    scale = float(arrays["mm_per_unit"])
+    names = [str(name) for name in arrays.get("region_names", ())]
+    albedo_mean, albedo_basis = _albedo(arrays)
+    optional: dict[str, Any] = {}
+    if "jaw_contour" in arrays:
+        optional["jaw_contour"] = _integers(arrays["jaw_contour"])
+    if "mirror" in arrays:
+        optional["mirror"] = _integers(arrays["mirror"])
+    return LinearFaceModel(
+        info=ModelInfo(
+            name=str(arrays["name"]),
+            licence=str(arrays["licence"]),
+            commercial=bool(arrays["commercial"]),
+            source=str(arrays["source"]),
+        ),
+        mean=_floats(arrays["mean"]) * scale,
+        identity_basis=_floats(arrays["identity_basis"]).flatten(1) * scale,
+        expression_basis=_floats(arrays["expression_basis"]).flatten(1) * scale,
+        expression_names=tuple(str(name) for name in arrays["expression_names"]),
+        expression_is_blendshape=bool(arrays["expression_is_blendshape"]),
+        faces=_integers(arrays["faces"]),
+        uv=_floats(arrays["uv"]),
+        uv_faces=_integers(arrays["uv_faces"]),
+        albedo_mean=albedo_mean,
+        albedo_basis=albedo_basis,
+        regions={n: torch.from_numpy(m) for n, m in zip(names, arrays["region_masks"], strict=True)}
+        if names
+        else {},
+        landmarks=_landmarks(arrays),
+        **optional,
+    )
+
+
+def _albedo(arrays: Arrays) -> tuple[Tensor, Tensor]:
+    """The file's albedo model, or a smooth one when it has none."""
+    if "albedo_mean" in arrays and "albedo_basis" in arrays:
+        return _floats(arrays["albedo_mean"]), _floats(arrays["albedo_basis"])
+    mean, basis = smooth_albedo()
+    return (_floats(arrays["albedo_mean"]) if "albedo_mean" in arrays else mean), basis
+
+
+def _landmarks(arrays: Arrays) -> dict[str, LandmarkSet]:
+    """Landmark sets of a file, by scheme."""
+    found: dict[str, LandmarkSet] = {}
+    for key in sorted(arrays):
+        if key.startswith("landmarks_") and key.endswith("_triangles"):
+            scheme = key.removeprefix("landmarks_").removesuffix("_triangles")
+            triangles = _integers(arrays[key])
+            spread = arrays.get(f"landmarks_{scheme}_spread", np.zeros(len(triangles)))
+            found[scheme] = LandmarkSet(
+                triangles=triangles,
+                barycentric=_floats(arrays[f"landmarks_{scheme}_barycentric"]),
+                spread=_floats(spread),
+            )
+    return found
+
+
+def _floats(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def _integers(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array.astype(np.int32))
+
+
+def _numpy(tensor: Tensor, dtype: type) -> np.ndarray:
+    return tensor.detach().cpu().numpy().astype(dtype)

@@ -1,0 +1,74 @@
+"""Where models live: the package, the user's data folder, or a path the user names.
+
+`HRNFIT_HOME` replaces the platform's folder. Reading the files is not here: see `load.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from pathlib import Path
+
+import hrnfit
+
+GENERIC = "generic"
+
+
+def user_folder() -> Path:
+    """Folder of the user's models: `HRNFIT_HOME`, else the platform's place for application data."""
+    if home := os.environ.get("HRNFIT_HOME"):
+        return Path(home).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "hrnfit"
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/hrnfit").expanduser()
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "hrnfit"
+
+
+def models_folder() -> Path:
+    """Where `hrnfit models add` writes."""
+    return user_folder() / "models"
+
+
+def generic_file() -> Path:
+    """The packaged model: inside the wheel, or beside the package in a source checkout."""
+    package = Path(hrnfit.__file__).parent
+    places = [root / "priors" / "generic" / "generic.npz" for root in (package, package.parent)]
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"the packaged model 'generic' is missing (looked at {places[0]} and {places[1]}); "
+        "reinstall hrnfit, or in a source checkout run `python -m priors.generic.build`"
+    )
+
+
+def model_files() -> dict[str, Path]:
+    """Every model known by name, in the order generic, then the user's own sorted."""
+    found: dict[str, Path] = {}
+    try:
+        found[GENERIC] = generic_file()
+    except FileNotFoundError:
+        pass
+    for path in sorted(models_folder().glob("*.npz")):
+        found.setdefault(path.stem, path)
+    return found
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The file (or ICT folder) of a model given by name or path."""
+    if str(name_or_path) == GENERIC:
+        return generic_file()
+    known = model_files()
+    if str(name_or_path) in known:
+        return known[str(name_or_path)]
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    near = difflib.get_close_matches(str(name_or_path), known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise FileNotFoundError(
+        f"model '{name_or_path}': no such file, and no model of that name (known: "
+        f"{', '.join(known) or 'none'}){hint}; add one with `hrnfit models add NAME PATH`"
+    )

@@ -1,0 +1,118 @@
+"""Checks of a model file's arrays: each message says which key, shape or count is off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hrnfit.check import check_finite, check_shape
+
+FORMAT = "hrnfit-model-1"
+
+REQUIRED = (
+    *("format", "name", "licence", "source", "commercial", "mm_per_unit", "mean"),
+    *("identity_basis", "expression_basis", "expression_names", "expression_is_blendshape"),
+    *("faces", "uv", "uv_faces"),
+)
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def check_model_arrays(arrays: Arrays, label: str) -> None:
+    """Raise ValueError with one clear sentence, prefixed by `label`, when anything is off."""
+    missing = [key for key in REQUIRED if key not in arrays]
+    if missing:
+        raise ValueError(
+            f"{label}: missing {', '.join(missing)}; it is not a complete '{FORMAT}' file "
+            "(see docs/models.md)"
+        )
+    if str(arrays["format"]) != FORMAT:
+        raise ValueError(f"{label}: format '{arrays['format']}', expected '{FORMAT}'")
+    try:
+        _check_shapes(arrays)
+        _check_indices(arrays)
+        _check_landmarks(arrays)
+        _check_values(arrays)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{label}: {error}") from error
+
+
+def _check_shapes(arrays: Arrays) -> None:
+    check_shape("mean", arrays["mean"], ("N", 3))
+    n = len(arrays["mean"])
+    check_shape("identity_basis", arrays["identity_basis"], ("I", n, 3))
+    check_shape("expression_basis", arrays["expression_basis"], ("E", n, 3))
+    e = len(arrays["expression_basis"])
+    check_shape("expression_names", arrays["expression_names"], (e,), "one name per mode")
+    check_shape("faces", arrays["faces"], ("F", 3))
+    f = len(arrays["faces"])
+    check_shape("uv", arrays["uv"], ("Nuv", 2))
+    check_shape("uv_faces", arrays["uv_faces"], (f, 3), "one texture triangle per triangle")
+    if "albedo_mean" in arrays:
+        check_shape("albedo_mean", arrays["albedo_mean"], ("H", "W", 3))
+    if "albedo_basis" in arrays:
+        check_shape("albedo_basis", arrays["albedo_basis"], ("A", "h", "w", 3))
+    if "region_names" in arrays or "region_masks" in arrays:
+        names = arrays.get("region_names", np.zeros(0))
+        masks = arrays.get("region_masks", np.zeros((0, 0)))
+        check_shape("region_masks", masks, (len(names), n), "one boolean row per region name")
+        if masks.dtype != np.bool_:
+            raise ValueError(f"region_masks: expected booleans, got {masks.dtype}")
+
+
+def _check_indices(arrays: Arrays) -> None:
+    n = len(arrays["mean"])
+    _check_index("faces", arrays["faces"], 0, n, "vertices")
+    _check_index("uv_faces", arrays["uv_faces"], 0, len(arrays["uv"]), "texture coordinates")
+    if "mirror" in arrays:
+        check_shape("mirror", arrays["mirror"], (n,))
+        _check_index("mirror", arrays["mirror"], 0, n, "vertices")
+    if "jaw_contour" in arrays:
+        check_shape("jaw_contour", arrays["jaw_contour"], (17, "K"))
+        _check_index("jaw_contour", arrays["jaw_contour"], -1, n, "vertices")
+
+
+def _check_index(name: str, index: np.ndarray, low: int, count: int, what: str) -> None:
+    """Integers in [low, count)."""
+    if not np.issubdtype(index.dtype, np.integer):
+        raise ValueError(f"{name}: expected integers, got {index.dtype}")
+    if index.size and (index.min() < low or index.max() >= count):
+        raise ValueError(
+            f"{name}: values {index.min()} to {index.max()}, but there are {count} {what}"
+        )
+
+
+def _check_landmarks(arrays: Arrays) -> None:
+    for key in arrays:
+        if not (key.startswith("landmarks_") and key.endswith("_triangles")):
+            continue
+        stem = key.removesuffix("_triangles")
+        check_shape(key, arrays[key], ("L",))
+        _check_index(key, arrays[key], -1, len(arrays["faces"]), "triangles")
+        count = len(arrays[key])
+        if f"{stem}_barycentric" not in arrays:
+            raise ValueError(f"{stem}_barycentric is missing beside {key}")
+        weights = arrays[f"{stem}_barycentric"]
+        check_shape(f"{stem}_barycentric", weights, (count, 3))
+        present = arrays[key] >= 0
+        if np.abs(weights[present].sum(axis=1) - 1.0).max(initial=0.0) > 1e-3:
+            raise ValueError(f"{stem}_barycentric: rows must sum to 1")
+        if f"{stem}_spread" in arrays:
+            check_shape(f"{stem}_spread", arrays[f"{stem}_spread"], (count,))
+
+
+def _check_values(arrays: Arrays) -> None:
+    for key in ("mean", "identity_basis", "expression_basis", "uv", "albedo_mean", "albedo_basis"):
+        if key in arrays:
+            check_finite(key, arrays[key])
+    scale = float(arrays["mm_per_unit"])
+    height = float(np.ptp(arrays["mean"][:, 1])) * scale if len(arrays["mean"]) else 0.0
+    if not 60.0 < height < 600.0:
+        raise ValueError(
+            f"mean: {height:.3g} mm high, which is no human face; check mm_per_unit ({scale:g})"
+        )
+    if arrays["uv"].min() < -1e-4 or arrays["uv"].max() > 1.0 + 1e-4:
+        raise ValueError(
+            f"uv: values {arrays['uv'].min():.3g} to {arrays['uv'].max():.3g}, expected one chart in [0, 1]"
+        )
