@@ -28,7 +28,7 @@ IBUG68 = (
     168, 197, 5, 4, 75, 97, 2, 326, 305,  # nose
     33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer lips
-    78, 82, 13, 312, 308, 317, 14, 87,  # inner lips
+    78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
 )
 """FaceMesh point nearest to each iBUG point by name; a few mm apart on jaw and brows."""
 # fmt: on

@@ -121,7 +121,10 @@ def _face_mesh() -> Any:
         with _quiet():
             from mediapipe.python.solutions.face_mesh import FaceMesh
 
-            return FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=4)
+            mesh = FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=4)
+            # Its threads load the networks, and log, after the constructor returns: wait for them.
+            mesh.process(np.zeros((64, 64, 3), np.uint8))
+            return mesh
     except ImportError as error:
         raise ImportError(
             "finding faces needs MediaPipe: pip install 'hrnfit[detect]'; or pass landmarks="

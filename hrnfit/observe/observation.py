@@ -59,6 +59,8 @@ class WorkingViews:
     """In the window's pixels, undistorted."""
     landmark_confidence: Float[Tensor, "V L"]
     names: tuple[str, ...]
+    landmark_scheme: str = "mediapipe478"
+    """Scheme of `landmarks`; see `Landmarks.scheme`."""
 
     @property
     def size(self) -> int:

@@ -1,0 +1,204 @@
+"""Square pinhole windows of one size onto the views: undistorted, anti-aliased, exact to the pixel.
+
+Laws: a world point projects to the same feature in the window as in the photograph; a window pixel
+is the mean linear light over its area.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.camera import Camera
+from hrnfit.check import check_finite, check_shape
+from hrnfit.observe.facemesh import five_from_mediapipe, ibug68_from_mediapipe
+from hrnfit.observe.observation import Landmarks, View, WorkingViews
+
+
+def working_views(
+    views: Sequence[View],
+    boxes: Float[Tensor, "V 4"],
+    size: int,
+    dtype: torch.dtype = torch.float32,
+) -> WorkingViews:
+    """Windows of `size` px onto the views.
+
+    boxes: left, top, right, bottom in each view's undistorted pixels (those of `camera.pinhole()`);
+    the shorter side is widened about its centre to a square. Windows may reach beyond the photograph:
+    there the mask is 0.
+    """
+    check_shape("boxes", boxes, (len(views), 4), "one left, top, right, bottom per view")
+    check_finite("boxes", boxes)
+    if size < 1:
+        raise ValueError(f"size: expected a positive number of pixels, got {size}")
+    windows = [window_camera(v.camera, box, size) for v, box in zip(views, boxes, strict=True)]
+    pairs = [_resampled(v, w, size) for v, w in zip(views, windows, strict=True)]
+    points, confidence, scheme = _window_landmarks(views, windows)
+    return WorkingViews(
+        images=torch.stack([image for image, _ in pairs]).to(dtype),
+        masks=torch.stack([mask for _, mask in pairs]).to(dtype),
+        K=torch.stack([w.K for w in windows]).to(dtype),
+        T_cam_world=torch.stack([w.T_cam_world for w in windows]).to(dtype),
+        landmarks=points.to(dtype),
+        landmark_confidence=confidence.to(dtype),
+        names=tuple(v.name for v in views),
+        landmark_scheme=scheme,
+    )
+
+
+def window_camera(camera: Camera, box: Float[Tensor, "4"], size: int) -> Camera:
+    """Pinhole camera of the square window of `size` px around a box of undistorted pixels."""
+    left, top, right, bottom = (float(b) for b in box)
+    side = max(right - left, bottom - top)
+    if not side > 0:
+        raise ValueError(f"boxes: expected left < right and top < bottom, got {box.tolist()}")
+    corner = ((left + right - side) / 2, (top + bottom - side) / 2)
+    # `crop` counts whole pixels only, so the fractional side goes into the scale of K by hand.
+    scale = size / side
+    K = camera.K.clone()
+    K[0, 2] -= corner[0]
+    K[1, 2] -= corner[1]
+    K[:2] *= scale
+    empty = camera.distortion.new_zeros(0)
+    return Camera(K, camera.T_cam_world, empty, size, size, camera.name)
+
+
+def face_boxes(
+    points: Float[Tensor, "V L 2"],
+    margin: float = 0.3,
+    confidence: Float[Tensor, "V L"] | None = None,
+) -> Float[Tensor, "V 4"]:
+    """Square boxes (left, top, right, bottom) around each view's points, wider by `margin` of the
+    extent on every side. Points of zero confidence or NaN do not count."""
+    used = torch.isfinite(points).all(-1)
+    if confidence is not None:
+        used &= confidence > 0
+    if not bool(used.any(-1).all()):
+        raise ValueError("face_boxes: a view has no usable point; give its box another way")
+    inf = torch.full_like(points, torch.inf)
+    low = torch.where(used[..., None], points, inf).amin(-2)  # (V, 2)
+    high = torch.where(used[..., None], points, -inf).amax(-2)
+    half = (0.5 + margin) * (high - low).amax(-1, keepdim=True)
+    centre = (low + high) / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def landmark_boxes(views: Sequence[View], margin: float = 0.3) -> Float[Tensor, "V 4"]:
+    """`face_boxes` of the views' own landmarks, undistorted; the whole image where there are none."""
+    boxes = []
+    for view in views:
+        whole = torch.tensor([0.0, 0.0, view.camera.width, view.camera.height])
+        if view.landmarks is None:
+            boxes.append(whole)
+            continue
+        points = view.camera.undistort(view.landmarks.points.to(view.camera.K))
+        boxes.append(face_boxes(points[None], margin, view.landmarks.confidence[None])[0].float())
+    return torch.stack(boxes)
+
+
+def common_scheme(landmarks: Sequence[Landmarks | None]) -> tuple[Landmarks | None, ...]:
+    """All landmarks in one scheme: FaceMesh points become iBUG or five where other views have those."""
+    schemes = {marks.scheme for marks in landmarks if marks is not None}
+    if len(schemes) < 2:
+        return tuple(landmarks)
+    rest = schemes - {"mediapipe478"}
+    if len(rest) > 1:
+        raise ValueError(
+            f"landmarks: views have the schemes {', '.join(sorted(schemes))}, which cannot be joined; "
+            "give all views the same number of points"
+        )
+    convert = {"ibug68": ibug68_from_mediapipe, "five": five_from_mediapipe}[rest.pop()]
+    return tuple(
+        convert(marks) if marks is not None and marks.scheme == "mediapipe478" else marks
+        for marks in landmarks
+    )
+
+
+def _window_landmarks(
+    views: Sequence[View], windows: Sequence[Camera]
+) -> tuple[Tensor, Tensor, str]:
+    """Landmarks (V, L, 2) in window pixels, their confidence (V, L) and scheme."""
+    joined = common_scheme([view.landmarks for view in views])
+    given = next((marks for marks in joined if marks is not None), None)
+    if given is None:
+        return torch.zeros(len(views), 0, 2), torch.zeros(len(views), 0), "mediapipe478"
+    points = torch.zeros(len(views), len(given.points), 2, dtype=torch.float64)
+    confidence = torch.zeros(len(views), len(given.points), dtype=torch.float64)
+    for i, (view, window, marks) in enumerate(zip(views, windows, joined, strict=True)):
+        if marks is None:
+            continue
+        camera = view.camera.to(torch.float64, "cpu")
+        used = marks.confidence > 0
+        pixels = camera.undistort(marks.points[used].double())
+        scale = window.K[0, 0].double().cpu() / camera.K[0, 0]
+        shift = window.K[:2, 2].double().cpu() - scale * camera.K[:2, 2]
+        points[i, used] = scale * pixels + shift
+        confidence[i] = marks.confidence.double()
+    return points, confidence, given.scheme
+
+
+def _resampled(view: View, window: Camera, size: int) -> tuple[Tensor, Tensor]:
+    """Image (S, S, 3) and mask (S, S) of the window, float32."""
+    ratio = float(view.camera.K[0, 0] / window.K[0, 0])  # photograph pixels per window pixel
+    image = view.image.detach().cpu().numpy()
+    given = view.mask
+    mask = np.ones(image.shape[:2], np.float32) if given is None else given.cpu().numpy()
+    # Far smaller windows: average whole blocks of the photograph first, or the grid below grows
+    # with the photograph (at 6000 px into 256 px: 36 million samples).
+    block = max(1, int(ratio // 2))
+    image, mask = _block_mean(image, block), _block_mean(mask, block, border=0.0)
+    samples = max(1, math.ceil(ratio / block - 1e-6))  # per window pixel and axis
+    x, y, valid = _photograph_pixels(view.camera, window, size * samples)
+    x, y = (x / block).astype(np.float32), (y / block).astype(np.float32)
+    shape = (size, size)
+    if ratio >= 1:
+        image = _sampled(image, x, y, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
+    else:
+        image = _sampled(image, x, y, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+        image = np.maximum(image, 0.0)  # light cannot be negative; the cubic overshoots at edges
+    mask = _sampled(mask, x, y, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT) * valid
+    mask = cv2.resize(mask, shape, interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(image), torch.from_numpy(mask)
+
+
+def _photograph_pixels(
+    camera: Camera, window: Camera, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Photograph pixels x, y (count, count) of a regular grid over the window, and where the lens
+    model is valid (1 or 0)."""
+    camera, window = camera.to(torch.float64, "cpu"), window.to(torch.float64, "cpu")
+    grid = (torch.arange(count, dtype=torch.float64) + 0.5) * (window.width / count)
+    v, u = torch.meshgrid(grid, grid, indexing="ij")
+    scale = camera.K[0, 0] / window.K[0, 0]
+    pixels = torch.stack([u, v], -1) * scale + (camera.K[:2, 2] - scale * window.K[:2, 2])
+    valid = camera.lens_valid(pixels).float().numpy()
+    if camera.distortion.shape[0]:
+        pixels = camera.distort(pixels)
+    return pixels[..., 0].numpy(), pixels[..., 1].numpy(), valid
+
+
+def _sampled(
+    image: np.ndarray, x: np.ndarray, y: np.ndarray, interpolation: int, border: int
+) -> np.ndarray:
+    """Image at pixels (x, y) counted from the corner; cv2 counts from the first pixel's centre."""
+    return cv2.remap(image, x - 0.5, y - 0.5, interpolation, borderMode=border)
+
+
+def _block_mean(image: np.ndarray, block: int, border: float | None = None) -> np.ndarray:
+    """Mean over `block` x `block` pixels, padded to whole blocks at the right and the bottom."""
+    if block == 1:
+        return image
+    height, width = image.shape[:2]
+    down, right = -height % block, -width % block
+    if down or right:
+        kind = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
+        image = cv2.copyMakeBorder(image, 0, down, 0, right, kind, value=border or 0.0)
+    shape = (image.shape[1] // block, image.shape[0] // block)
+    return cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
