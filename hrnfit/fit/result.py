@@ -59,7 +59,7 @@ class MeshLevel:
     """Origin top-left, v down."""
     uv_faces: Int[Tensor, "F 3"]
     """Triangles of `uv`, int32."""
-    landmarks: Mapping[str, Float[Tensor, "L 3"]] = field(default_factory=dict)
+    landmarks: Mapping[str, Float[Tensor, "_ 3"]] = field(default_factory=dict)
     """Model landmarks on this surface by scheme, world mm; NaN where the model lacks the point."""
 
 
@@ -120,7 +120,7 @@ class FitResult:
         return int(self.sharing.frame[0])
 
     @property
-    def landmarks(self) -> dict[str, dict[str, Float[Tensor, "L 3"]]]:
+    def landmarks(self) -> dict[str, dict[str, Float[Tensor, "_ 3"]]]:
         """Scheme -> level -> points in the world, mm, at the exported frame."""
         schemes = self.mesh("coarse").landmarks
         return {s: {level: self.mesh(level).landmarks[s] for level in LEVELS} for s in schemes}
