@@ -59,7 +59,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 # Theseus builds only beside an installed torch, and its declared requirements drag in an old one.
 .PHONY: theseus detector
 theseus:
-	@$(PIP) install -q -c constraints.txt urdf-parser-py lxml omegaconf \
+	@$(PIP) install -q -c constraints.txt urdf-parser-py lxml \
 	  && $(PIP) install -q --no-build-isolation --no-deps -c constraints.txt torchlie torchkin theseus-ai \
 	  || echo "NOTE: Theseus could not be installed; the library's own solver stands in for it."
 

@@ -1,0 +1,206 @@
+"""The command line: `hrnfit fit | demo | cameras | models`. Each command is a dataclass of its options.
+
+What goes wrong is said in one sentence with exit code 2; `--debug` shows where it happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+import hrnfit
+
+EXPECTED = (ValueError, TypeError, ImportError, OSError, MemoryError)
+"""What the library raises for reasons that lie with the input or the machine."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit one subject to one or several photographs and write meshes, maps and a report."""
+
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Photographs of one person: PNG, JPEG or TIFF."""
+    cameras: Path | None = None
+    """Camera file of a calibrated rig (OpenCV list in JSON); without it the cameras are estimated."""
+    model: str = "generic"
+    """Face model: a name that `hrnfit models list` shows, or a file."""
+    recipe: str | None = None
+    """single_view, multi_view, rig, preview or a YAML file; chosen by the input when not given."""
+    out: Path = Path("hrnfit_out")
+    """Folder of the results."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    max_size: int | None = None
+    """Longest side of the images, px; larger ones are shrunk while reading."""
+    landmarks: Path | None = None
+    """JSON file with 68, 478 or 5 points per image, instead of the detector."""
+    masks: Path | None = None
+    """Folder of masks named like the images; white where the face may be compared."""
+    set: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")
+    ] = ()
+    """Change one entry of the recipe, such as stages.mid.steps=200; may be given several times."""
+    quiet: bool = False
+    """Show no progress and no summary."""
+    debug: bool = False
+    """Show the library's messages, and the whole traceback of an error."""
+
+    def run(self) -> None:
+        from hrnfit import cli_progress
+
+        overrides = parse_overrides(self.set)
+        if not self.images:
+            raise ValueError("images: none given; name at least one photograph")
+        with cli_progress.bars(quiet=self.quiet) as progress:
+            result = hrnfit.fit(
+                list(self.images),
+                self.cameras,
+                model=self.model,
+                recipe=self.recipe,
+                masks=self.masks,
+                landmarks=self.landmarks,
+                device=self.device,
+                max_size=self.max_size,
+                overrides=overrides or None,
+                progress=progress,
+            )
+        result.save(self.out)
+        if not self.quiet:
+            cli_progress.summarise(result, self.out)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Fit a public domain photograph, and three views of a synthetic subject with known truth."""
+
+    out: Path = Path("hrnfit_demo")
+    """Folder of the results."""
+    quiet: bool = False
+    """Show no progress bars."""
+    debug: bool = False
+    """Show the library's messages, and the whole traceback of an error."""
+
+    def run(self) -> None:
+        from hrnfit.demo import run_demo
+
+        run_demo(self.out, quiet=self.quiet)
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Check a camera file and show what it says, in the units of this library."""
+
+    file: tyro.conf.Positional[Path]
+    """Camera file: OpenCV list in JSON."""
+    debug: bool = False
+    """Show the library's messages, and the whole traceback of an error."""
+
+    def run(self) -> None:
+        from hrnfit import cli_progress
+        from hrnfit.camera import check_rig_scale
+
+        cameras = hrnfit.load_cameras(self.file)
+        cli_progress.show_cameras(cameras)
+        check_rig_scale(cameras)
+
+
+COMMANDS: dict[str, type[Fit] | type[Demo] | type[Cameras]] = {
+    "fit": Fit,
+    "demo": Demo,
+    "cameras": Cameras,
+}
+
+USAGE = f"""hrnfit {hrnfit.__version__}: one subject's face from photographs
+
+  hrnfit fit IMG... [--cameras FILE] [--out DIR]   fit, and write meshes, maps and a report
+  hrnfit demo [--out DIR]                          see it work on a photograph and on known truth
+  hrnfit cameras FILE                              check a camera file
+  hrnfit models list | info | add | landmarks      the face models
+
+Options of a command: hrnfit COMMAND --help"""
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, object]:
+    """Recipe entries by dotted key, of `key=value` texts; values are read as YAML."""
+    import yaml
+
+    overrides: dict[str, object] = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign or not key:
+            raise ValueError(f"--set: expected key=value, got {setting!r}")
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {key}: {value!r} is not a YAML value") from error
+        if isinstance(overrides[key], str):
+            try:
+                overrides[key] = float(value)  # YAML 1.1 takes 1e-3 for a text
+            except ValueError:
+                pass
+    return overrides
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with 0, with 2 after an error in the input, with 130 when interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(USAGE)
+        return
+    if given[0] in ("-V", "--version"):
+        print(f"hrnfit {hrnfit.__version__}")
+        return
+    command, rest = given[0], given[1:]
+    if command == "models":
+        from hrnfit import cli_models
+
+        guarded(lambda: cli_models.main(rest), debug="--debug" in rest)
+    elif command in COMMANDS:
+        parsed = tyro.cli(
+            COMMANDS[command],
+            prog=f"hrnfit {command}",
+            args=rest,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+        guarded(parsed.run, debug=parsed.debug)
+    else:
+        known = ", ".join([*COMMANDS, "models"])
+        fail(f"no command {command!r}; commands: {known} (a photograph? hrnfit fit {command})")
+
+
+def guarded(run: Callable[[], object], *, debug: bool) -> None:
+    """Run, and turn what the library raises for the user into one sentence and exit code 2."""
+    logger = logging.getLogger("hrnfit")
+    logger.addHandler(logging.StreamHandler() if debug else logging.NullHandler())
+    if debug:
+        logger.setLevel(logging.DEBUG)
+    try:
+        run()
+    except EXPECTED as error:
+        if debug:
+            raise
+        fail(sentence(error))
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def sentence(error: BaseException) -> str:
+    """The message of an error on one line, in words also where Python gives only a type."""
+    if isinstance(error, MemoryError):
+        return "out of memory; shrink the images with --max-size, or take fewer"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def fail(message: str) -> None:
+    """Say what is wrong on standard error and exit with 2."""
+    print(f"hrnfit: error: {message}", file=sys.stderr)
+    raise SystemExit(2)
