@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -50,9 +50,14 @@ class LandmarkStart:
     bad_view: float = 8.0
     """Median landmark error at which a view is left out when others remain, mm."""
     kernel: str = "geman_mcclure"
+    search: LevenbergMarquardt = field(
+        default_factory=lambda: LevenbergMarquardt(max_steps=10, tolerance=1e-3)
+    )
+    """Solver of one frame from one focal length; only the best goes on."""
     solver: LevenbergMarquardt = field(
         default_factory=lambda: LevenbergMarquardt(max_steps=40, tolerance=1e-5)
     )
+    """Solver of everything together."""
 
 
 @dataclass(frozen=True)
@@ -127,13 +132,14 @@ def _solve(problem: _Problem, found: Sequence[LandmarkView]) -> _Fitted:
     for frame in frames:
         own = [view for view in found if view.frame == frame]
         single = _best_of_focals(problem, own)
-        index = [view.index for view in own]
-        leaves["expression"][frame] = single.leaves["expression"][frame]
-        leaves["log_focal"][index] = single.leaves["log_focal"][index]
+        leaves["expression"][frame] = single.leaves["expression"][0]
+        leaves["log_focal"][[view.index for view in own]] = single.leaves["log_focal"]
         leaves["identity"] += single.leaves["identity"] / len(frames)
-        reference[frame] = single.reference[frame]
-    fitted = _refine(problem, found, leaves, reference)
-    return _refine(problem, found, fitted.leaves, fitted.reference)  # mm per px has settled
+        reference[frame] = single.reference[0]
+    for _ in range(2):  # the second time with settled mm per px
+        fitted = _refine(problem, problem.settings.solver, found, leaves, reference)
+        leaves, reference = fitted.leaves, fitted.reference
+    return fitted
 
 
 def _best_of_focals(problem: _Problem, views: Sequence[LandmarkView]) -> _Fitted:
@@ -141,24 +147,30 @@ def _best_of_focals(problem: _Problem, views: Sequence[LandmarkView]) -> _Fitted
 
     The energy has a long valley (far and long against near and wide); one start stops half-way.
     """
-    free = all(not view.camera_known for view in views)
+    deviation = problem.focal_deviation[[view.index for view in views]]
+    alone = replace(problem, focal_deviation=deviation, n_frames=1)
+    views = [replace(view, frame=0, index=i) for i, view in enumerate(views)]
+    unknown = all(not view.camera_known for view in views)
     candidates = []
-    for log_focal in problem.settings.focal_starts if free else (0.0,):
-        leaves, reference = problem.zeros()
-        frame = views[0].frame
-        reference[frame] = frame_pose(views, log_focal)
-        leaves["log_focal"][[view.index for view in views]] = log_focal
-        candidates.append(_refine(problem, views, leaves, reference))
+    for log_focal in problem.settings.focal_starts if unknown else (0.0,):
+        leaves, reference = alone.zeros()
+        reference[0] = frame_pose(views, log_focal)
+        leaves["log_focal"] += log_focal
+        candidates.append(_refine(alone, alone.settings.search, views, leaves, reference))
     return min(candidates, key=lambda fitted: fitted.energy)
 
 
 def _refine(
-    problem: _Problem, views: Sequence[LandmarkView], leaves: Leaves, reference: Tensor
+    problem: _Problem,
+    solver: LevenbergMarquardt,
+    views: Sequence[LandmarkView],
+    leaves: Leaves,
+    reference: Tensor,
 ) -> _Fitted:
     """Levenberg-Marquardt over all leaves that the views touch."""
     blocks = problem.landmark_blocks(views, leaves, reference)
     bounds = {"expression": (0.0, 1.0)} if problem.model.expression_is_blendshape else {}
-    solution = problem.settings.solver.minimize([*blocks, *problem.priors()], leaves, bounds)
+    solution = solver.minimize([*blocks, *problem.priors()], leaves, bounds)
     moved = solution.leaves
     errors = {}
     for view, block in zip(views, blocks, strict=True):

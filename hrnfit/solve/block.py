@@ -7,12 +7,12 @@ for which A^T e is the exact gradient; solvers need not know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.solve.solver import Leaves
@@ -99,16 +99,16 @@ class Layout:
         parts = vector.split(sizes)
         return {n: p.reshape(s) for (n, s), p in zip(self.shapes.items(), parts, strict=True)}
 
-    def columns(self, slot: Slot, device: torch.device) -> Int[Tensor, "d"]:
-        """Indices of a slot in the packed vector."""
+    def columns(self, slot: Slot) -> slice:
+        """Where a slot lies in the packed vector."""
         name, row = slot
         if name not in self.shapes:
             raise ValueError(f"a block reads {name!r}, which is not free; free: {[*self.shapes]}")
-        total = torch.Size(self.shapes[name]).numel()
-        if row is None:
-            return torch.arange(total, device=device) + self.offsets[name]
-        width = total // self.shapes[name][0]
-        return torch.arange(width, device=device) + self.offsets[name] + row * width
+        start, size = self.offsets[name], torch.Size(self.shapes[name]).numel()
+        if row is not None:
+            size //= self.shapes[name][0]
+            start += row * size
+        return slice(start, start + size)
 
 
 def slot_values(block: Block, leaves: Leaves) -> tuple[Tensor, ...]:
@@ -134,9 +134,24 @@ def normal_equations(blocks: Sequence[Block], leaves: Leaves) -> NormalEquations
     total = packed.new_zeros(())
     for block in blocks:
         residual, jacobians = block.linearize(*slot_values(block, leaves))
-        columns = torch.cat([layout.columns(s, packed.device) for s in block.slots])
-        A = torch.cat(jacobians, -1)
-        hessian[columns[:, None], columns] += A.mT @ A
-        gradient[columns] += A.mT @ residual
         total = total + 0.5 * residual.square().sum()
+        if sum(J.shape[-1] for J in jacobians) == 0:
+            continue
+        A = torch.cat(jacobians, -1)
+        products, downhill = A.mT @ A, A.mT @ residual
+        ranges = list(_ranges(layout, block.slots))
+        for here, there in ranges:
+            gradient[there] += downhill[here]
+            for here_too, there_too in ranges:
+                hessian[there, there_too] += products[here, here_too]
     return NormalEquations(total, hessian, gradient)
+
+
+def _ranges(layout: Layout, slots: Sequence[Slot]) -> Iterator[tuple[slice, slice]]:
+    """Columns of each slot within its block, and within the packed vector."""
+    start = 0
+    for slot in slots:
+        there = layout.columns(slot)
+        stop = start + there.stop - there.start
+        yield slice(start, stop), there
+        start = stop

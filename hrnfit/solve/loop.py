@@ -1,0 +1,144 @@
+"""The one loop of first-order solvers: non-finite detection, rollback, convergence, trace, progress.
+
+A stepper moves the leaves; everything around it happens here. The energy is read back to the host
+only every `record_every` steps, so a GPU never waits in between.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hrnfit.solve.solver import Leaves, Outcome, Solution
+
+Evaluated = tuple[Tensor, dict[str, Tensor]]
+"""Total energy, and the unweighted energy of each term."""
+
+Energy = Callable[[Leaves], Evaluated]
+
+Progress = Callable[[int, float], None]
+"""Called at each recorded step with its number and the total energy."""
+
+
+class Stepper(Protocol):
+    """A method that moves leaves in place. It owns rates and momenta, and nothing else."""
+
+    def begin(self, leaves: Leaves, shrink: float) -> None:
+        """Start afresh at these leaves (they require gradients), with rates times `shrink`."""
+        ...
+
+    def advance(self, energy: Energy, fraction: float) -> Evaluated:
+        """Move once, `fraction` of the way through; returns the energy before the move."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long, how often to look, and when to stop."""
+
+    steps: int = 200
+    record_every: int = 10
+    """Steps between two looks at the energy; also the distance of a rollback."""
+    tolerance: float = 0.0
+    """Ends when `patience` records lowered the energy by less than this fraction; 0: never."""
+    patience: int = 3
+    max_rollbacks: int = 3
+    """Non-finite energies that are survived, each with half the rates."""
+
+    def run(
+        self, stepper: Stepper, energy: Energy, leaves: Leaves, progress: Progress | None = None
+    ) -> Solution:
+        """The best state seen. `leaves` themselves are not changed."""
+        run = _Run({n: leaf.detach().clone().requires_grad_() for n, leaf in leaves.items()})
+        stepper.begin(run.leaves, 1.0)
+        outcome, step = Outcome.MAX_STEPS, 0
+        while step < self.steps:
+            looking = step % self.record_every == 0
+            before = _copied(run.leaves) if looking else {}
+            total, terms = stepper.advance(energy, step / self.steps)
+            step += 1
+            if not looking:
+                continue
+            if run.record(float(total), terms, before):
+                if progress is not None:
+                    progress(step - 1, run.energies[-1])
+                if run.settled(self.tolerance, self.patience):
+                    outcome = Outcome.CONVERGED
+                    break
+            elif run.rollbacks > self.max_rollbacks or not run.energies:
+                outcome = Outcome.NON_FINITE
+                break
+            else:
+                run.restore()
+                stepper.begin(run.leaves, 0.5**run.rollbacks)
+        return run.solution(energy, outcome, step)
+
+
+@dataclass
+class _Run:
+    """State of one run: the moving leaves, the last good and the best copies, the trace."""
+
+    leaves: Leaves
+    good: Leaves = field(default_factory=dict)
+    best: Leaves = field(default_factory=dict)
+    best_energy: float = math.inf
+    rollbacks: int = 0
+    energies: list[float] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    start: float = field(default_factory=time.perf_counter)
+
+    def record(self, value: float, terms: dict[str, Tensor], before: Leaves) -> bool:
+        """Take note of a looked-at state; False when its energy is not finite."""
+        if not math.isfinite(value):
+            self.rollbacks += 1
+            return False
+        self.good = before
+        if value < self.best_energy:
+            self.best, self.best_energy = before, value
+        self.energies.append(value)
+        for name, term in terms.items():
+            self.terms.setdefault(name, []).append(float(term))
+        return True
+
+    def restore(self) -> None:
+        with torch.no_grad():
+            for name, leaf in self.leaves.items():
+                leaf.copy_(self.good[name])
+
+    def settled(self, tolerance: float, patience: int) -> bool:
+        if tolerance <= 0 or len(self.energies) <= patience:
+            return False
+        before, now = self.energies[-1 - patience], self.energies[-1]
+        return before - now <= tolerance * abs(before)
+
+    def solution(self, energy: Energy, outcome: Outcome, steps: int) -> Solution:
+        """The last state, unless an earlier one was better or the last is not finite."""
+        with torch.no_grad():
+            value = float(energy(self.leaves)[0])
+        finite = math.isfinite(value) and all(
+            bool(torch.isfinite(leaf).all()) for leaf in self.leaves.values()
+        )
+        if finite:
+            self.energies.append(value)
+        final = self.leaves if finite and value <= self.best_energy else self.best or self.leaves
+        if not finite and outcome is Outcome.MAX_STEPS:
+            outcome = Outcome.NON_FINITE
+        terms = {name: tuple(values) for name, values in self.terms.items()}
+        return Solution(
+            _copied(final),
+            outcome,
+            steps,
+            tuple(self.energies),
+            terms,
+            time.perf_counter() - self.start,
+        )
+
+
+def _copied(leaves: Leaves) -> Leaves:
+    return {name: leaf.detach().clone() for name, leaf in leaves.items()}

@@ -1,0 +1,191 @@
+"""Theseus as a differentiable Levenberg-Marquardt over the same blocks, with their own Jacobians.
+
+Gradients of the solution flow to every tensor that the blocks hold (landmarks, weights, cameras), so
+the solver can stand inside a training loop. Without gradients `levenberg_marquardt.py` reaches the
+same optimum, needs nothing installed, and knows bounds. Theseus: Pineda et al. 2022.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.solve.block import Block, Slot
+from hrnfit.solve.solver import Leaves, Outcome, Solution
+
+INSTALL = "pip install --no-build-isolation --no-deps theseus-ai==0.2.3 torchlie==0.1.0"
+"""Its sources are compiled beside an installed torch, so it cannot be an ordinary dependency."""
+
+
+@dataclass(frozen=True)
+class TheseusLM:
+    """Settings of the differentiable solver."""
+
+    max_steps: int = 30
+    damping: float = 1e-3
+    """First damping; adapted to the gain of each step."""
+    tolerance: float = 1e-9
+    """Relative change of the energy at which it ends."""
+    backward: Literal["unroll", "implicit"] = "implicit"
+    """How gradients are found: through all steps, or by one Gauss-Newton step at the optimum, which
+    needs no memory of the steps and is exact where the residuals at the optimum are small."""
+
+    def minimize(self, blocks: Sequence[Block], leaves: Leaves) -> Solution:
+        """Leaves at a minimum; they carry gradients when a tensor of the blocks requires them."""
+        solution = self.minimize_batch(blocks, {name: leaf[None] for name, leaf in leaves.items()})
+        single = {name: leaf[0] for name, leaf in solution.leaves.items()}
+        return Solution(
+            single, solution.outcome, solution.steps, solution.energies, seconds=solution.seconds
+        )
+
+    def minimize_batch(self, blocks: Sequence[Block], leaves: Leaves) -> Solution:
+        """The same for leaves with one more leading dimension: independent problems side by side.
+
+        `energies` are those of the batch, summed.
+        """
+        th, start = _theseus(), time.perf_counter()
+        inputs = _slot_inputs(blocks, leaves)
+        layer = self._layer(th, blocks, inputs)
+        values, info = layer.forward(
+            inputs,
+            optimizer_kwargs={
+                "damping": self.damping,
+                "adaptive_damping": True,
+                "backward_mode": self.backward,
+                "track_err_history": True,
+            },
+        )
+        energies = tuple(float(e) for e in info.err_history.sum(0) if bool(torch.isfinite(e)))
+        steps = max(len(energies) - 1, 0)
+        finite = all(bool(torch.isfinite(value).all()) for value in values.values())
+        outcome = _outcome(finite and bool(energies), info.status, th)
+        moved = leaves if outcome is Outcome.NON_FINITE else _with_slots(leaves, values)
+        return Solution(moved, outcome, steps, energies, seconds=time.perf_counter() - start)
+
+    def _layer(self, th: Any, blocks: Sequence[Block], inputs: dict[str, Tensor]) -> Any:
+        first = next(iter(inputs.values()))
+        variables = {name: th.Vector(tensor=value, name=name) for name, value in inputs.items()}
+        objective = th.Objective(dtype=first.dtype)
+        cost_type, weight = _cost_type(th), th.ScaleCostWeight(first.new_ones(1, 1))
+        for i, block in enumerate(blocks):
+            own = [variables[_slot_name(slot)] for slot in block.slots]
+            objective.add(cost_type(block, own, weight, f"block_{i}"))
+        optimizer = th.LevenbergMarquardt(
+            objective,
+            linear_solver_cls=th.CholeskyDenseSolver,
+            max_iterations=self.max_steps,
+            abs_err_tolerance=0.0,
+            rel_err_tolerance=self.tolerance,
+        )
+        layer = th.TheseusLayer(optimizer, vectorize=False)
+        return layer.to(device=first.device, dtype=first.dtype)
+
+
+def _theseus() -> Any:
+    """The library, or an error with its install line. Its import warns of old torch interfaces."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import theseus  # type: ignore[import-not-found,import-untyped]
+    except ImportError as error:
+        raise ImportError(
+            f"solver 'theseus' is not installed ({error}); with torch installed, run: {INSTALL} ; "
+            "or use LevenbergMarquardt, which needs nothing more"
+        ) from error
+    return theseus
+
+
+_COST_TYPES: dict[int, Any] = {}
+
+
+def _cost_type(th: Any) -> Any:
+    """Cost function over a block; made once, when Theseus is there to inherit from."""
+    if id(th) in _COST_TYPES:
+        return _COST_TYPES[id(th)]
+
+    class BlockCost(th.CostFunction):
+        """A block in the terms of Theseus: variables by attribute, error and Jacobians."""
+
+        def __init__(self, block: Block, variables: list[Any], weight: Any, name: str) -> None:
+            super().__init__(weight, name=name)
+            self.block = block
+            for i, variable in enumerate(variables):
+                setattr(self, f"slot_{i}", variable)
+            self.register_optim_vars([f"slot_{i}" for i in range(len(variables))])
+
+        def _values(self) -> tuple[Tensor, ...]:
+            return tuple(variable.tensor for variable in self.optim_vars)
+
+        def error(self) -> Tensor:
+            return self.block.residual(*self._values())
+
+        def jacobians(self) -> tuple[list[Tensor], Tensor]:
+            residual, jacobians = self.block.linearize(*self._values())
+            return list(jacobians), residual
+
+        def dim(self) -> int:
+            with torch.no_grad():
+                return self.error().shape[-1]
+
+        def _copy_impl(self, new_name: str | None = None) -> BlockCost:
+            variables = [variable.copy() for variable in self.optim_vars]
+            return BlockCost(self.block, variables, self.weight.copy(), new_name or self.name)
+
+    _COST_TYPES[id(th)] = BlockCost
+    return BlockCost
+
+
+def _slot_name(slot: Slot) -> str:
+    return slot[0] if slot[1] is None else f"{slot[0]}[{slot[1]}]"
+
+
+def _slot_inputs(blocks: Sequence[Block], leaves: Leaves) -> dict[str, Float[Tensor, "B d"]]:
+    """Start of every slot that a block reads."""
+    slots = dict.fromkeys(slot for block in blocks for slot in block.slots)
+    names = {slot[0] for slot in slots}
+    for name in names:
+        if name not in leaves:
+            raise ValueError(f"a block reads {name!r}, which is not free; free: {[*leaves]}")
+        if len({slot[1] is None for slot in slots if slot[0] == name}) > 1:
+            raise ValueError(f"blocks read {name!r} both whole and by row; use one of them")
+    return {
+        _slot_name(slot): (leaves[slot[0]] if slot[1] is None else leaves[slot[0]][:, slot[1]])
+        .flatten(1)
+        .detach()
+        .clone()
+        for slot in slots
+    }
+
+
+def _with_slots(leaves: Leaves, values: dict[str, Tensor]) -> Leaves:
+    """Leaves with the solved slots in place; rows that no block read stay as they were."""
+    result = {}
+    for name, leaf in leaves.items():
+        if name in values:
+            result[name] = values[name].reshape(leaf.shape)
+            continue
+        if leaf.ndim < 2:
+            result[name] = leaf
+            continue
+        rows = [
+            values[key].reshape(leaf[:, row].shape)
+            if (key := _slot_name((name, row))) in values
+            else leaf[:, row]
+            for row in range(leaf.shape[1])
+        ]
+        result[name] = torch.stack(rows, 1) if rows else leaf
+    return result
+
+
+def _outcome(finite: bool, status: Any, th: Any) -> Outcome:
+    if not finite:
+        return Outcome.NON_FINITE
+    converged = all(s == th.NonlinearOptimizerStatus.CONVERGED for s in list(status))
+    return Outcome.CONVERGED if converged else Outcome.MAX_STEPS
