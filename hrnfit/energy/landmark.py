@@ -172,15 +172,15 @@ class LandmarkBlock:
     """Weight of each point in the energy."""
     kernel: str = "geman_mcclure"
 
-    def residual(self, *values: Float[Tensor, "*B d"]) -> Float[Tensor, "*B m"]:
+    def residual(self, *values: Float[Tensor, "*B _"]) -> Float[Tensor, "*B m"]:
         """Robust residuals, x and y of each point."""
         raw, _ = self._raw(self._camera_points(*values[:3])[1], values[3])
         g, _ = robust_scale(raw.square().sum(-1), self.kernel)
         return ((g * self.weight.sqrt())[..., None] * raw).flatten(-2)
 
     def linearize(
-        self, *values: Float[Tensor, "*B d"]
-    ) -> tuple[Float[Tensor, "*B m"], tuple[Float[Tensor, "*B m d"], ...]]:
+        self, *values: Float[Tensor, "*B _"]
+    ) -> tuple[Float[Tensor, "*B m"], tuple[Float[Tensor, "*B m _"], ...]]:
         """Residuals and Jacobians for identity, expression, pose and log focal."""
         turned, x_cam = self._camera_points(*values[:3])
         raw, projected = self._raw(x_cam, values[3])
@@ -204,7 +204,7 @@ class LandmarkBlock:
         residual = ((g * root)[..., None] * raw).flatten(-2)
         return residual, tuple(J.flatten(-3, -2) for J in jacobians)
 
-    def error_mm(self, *values: Float[Tensor, "*B d"]) -> Float[Tensor, "*B L"]:
+    def error_mm(self, *values: Float[Tensor, "*B _"]) -> Float[Tensor, "*B L"]:
         """Error length per point before robustness and weights, mm at the face."""
         raw, _ = self._raw(self._camera_points(*values[:3])[1], values[3])
         return raw.norm(dim=-1) * VISIBLY_WRONG

@@ -28,13 +28,13 @@ class Block(Protocol):
     @property
     def slots(self) -> tuple[Slot, ...]: ...
 
-    def residual(self, *values: Float[Tensor, "*B d"]) -> Float[Tensor, "*B m"]:
+    def residual(self, *values: Float[Tensor, "*B _"]) -> Float[Tensor, "*B m"]:
         """Residuals at the slots' values, in the order of `slots`."""
         ...
 
     def linearize(
-        self, *values: Float[Tensor, "*B d"]
-    ) -> tuple[Float[Tensor, "*B m"], tuple[Float[Tensor, "*B m d"], ...]]:
+        self, *values: Float[Tensor, "*B _"]
+    ) -> tuple[Float[Tensor, "*B m"], tuple[Float[Tensor, "*B m _"], ...]]:
         """Residuals, and their Jacobian with respect to every slot."""
         ...
 
