@@ -170,15 +170,19 @@ def _between(lit: Tensor) -> Tensor:
     return (seen.cumsum(1) > 0) & (seen.flip(1).cumsum(1).flip(1) > 0)
 
 
-_CACHE: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_EDGES: WeakIdKeyDictionary = WeakIdKeyDictionary()
 """Edges per mask tensor: constants of a stage."""
 
 
-def _cached(views: WorkingViews) -> tuple[MaskEdges, Tensor]:
-    if views.masks not in _CACHE:
+def edges_of_views(views: WorkingViews) -> tuple[MaskEdges, Float[Tensor, "V S 2"]]:
+    """Nearest edges and row edges of the views' masks, computed once per stage.
+
+    A view without a mask has the whole photograph as its mask, so it has no edge and says nothing.
+    """
+    if views.masks not in _EDGES:
         inside = inside_photograph(views)
-        _CACHE[views.masks] = (mask_edges(views.masks, inside), row_edges(views.masks, inside))
-    return _CACHE[views.masks]
+        _EDGES[views.masks] = (mask_edges(views.masks, inside), row_edges(views.masks, inside))
+    return _EDGES[views.masks]
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ class RowContour:
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
         x, y = prediction.points[..., 0], prediction.points[..., 1].detach()
         size = views.size
-        rows = _cached(views)[1]
+        rows = edges_of_views(views)[1]
         row = y.floor().long().clamp(0, size - 1)[..., None].expand(-1, -1, 2)
         left, right = rows.gather(1, row).unbind(-1)
         f = row_contour(x / size, left / size, right / size, self.margin)
@@ -221,7 +225,7 @@ class NearestContour:
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
         points = prediction.points
         outline = silhouette(points, prediction.model.faces)
-        distance, normal, known = edge_distance(points[..., :2], _cached(views)[0])
+        distance, normal, known = edge_distance(points[..., :2], edges_of_views(views)[0])
         values = distance * mm_per_pixel(prediction, views) / VISIBLY_WRONG
         near = known & (values.detach().abs() * VISIBLY_WRONG < self.reach)
         agrees = (normal * outline.outward).sum(-1) > self.agreement

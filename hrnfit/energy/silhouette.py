@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from hrnfit.energy.contour import VISIBLY_WRONG, inside_photograph, mm_per_pixel
+from hrnfit.energy.contour import VISIBLY_WRONG, edges_of_views, mm_per_pixel
 from hrnfit.energy.occluding import edges_of, silhouette, uncovered
 from hrnfit.energy.term import Prediction, Residuals
 from hrnfit.observe.observation import WorkingViews
@@ -74,7 +74,9 @@ class Silhouette:
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
         size = views.size
         radius = max(1, round(self.band * size))
-        counts = boundary_band(prediction, size, radius) & inside_photograph(views)
+        # pixels nearest to the photograph's border, or of a view without a mask, are not known
+        known = edges_of_views(views)[0].valid
+        counts = boundary_band(prediction, size, radius) & known
         width = (2 * radius + 1) * mm_per_pixel(prediction, views)[..., None]
         values = (prediction.coverage - views.masks) * width / VISIBLY_WRONG
         return Residuals(values, counts.to(values.dtype))

@@ -76,6 +76,8 @@ def robust_mean(
 
     A texel that one view sees keeps that view's value; equal maps keep theirs; 0 where none sees.
     """
+    # what a view holds where it sees nothing may be NaN
+    maps = torch.where(weights > 0, maps, torch.zeros_like(maps))
     mean = _weighted_mean(maps, weights)
     for _ in range(steps):
         off = ((maps - mean) / agreement).square()
@@ -85,9 +87,8 @@ def robust_mean(
 
 
 def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over views; 0 where no view has weight. Views without weight may hold NaN."""
+    """Weighted mean over views; 0 where no view has weight."""
     mass = weights.sum(0)
-    values = torch.where(weights > 0, values, torch.zeros_like(values))
     # shares first: with w * v / w a single view's value would come back rounded
     share = weights / torch.where(mass > 0, mass, torch.ones_like(mass))
     return (share * values).sum(0)

@@ -86,9 +86,13 @@ def test_barrier_is_zero_until_near_collapse():
 def test_gradient(law, generator):
     rest = VERTICES[:10]
     faces = FACES[(FACES < 10).all(1)]
-    moved = (rest + 0.2 * torch.randn(10, 3, generator=generator, dtype=torch.float64)).requires_grad_()
+    moved = (
+        rest + 0.2 * torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    ).requires_grad_()
     assert len(faces) > 0
-    assert torch.autograd.gradcheck(lambda m, r: law(m, r, faces), (moved, rest.clone().requires_grad_()))
+    assert torch.autograd.gradcheck(
+        lambda m, r: law(m, r, faces), (moved, rest.clone().requires_grad_())
+    )
 
 
 def seen(offset: torch.Tensor) -> SimpleNamespace:
@@ -105,7 +109,9 @@ def seen(offset: torch.Tensor) -> SimpleNamespace:
 
 def test_coefficients_move_freely_and_offsets_do_not():
     free = seen(torch.zeros_like(VERTICES))
-    energy = reduce(Rigidity().residuals(free, VIEWS)) + reduce(FoldBarrier().residuals(free, VIEWS))
+    energy = reduce(Rigidity().residuals(free, VIEWS)) + reduce(
+        FoldBarrier().residuals(free, VIEWS)
+    )
     energy.backward()
     assert energy.item() < 1e-20
     assert free.state.identity.grad.abs().max() < 1e-12
@@ -124,5 +130,7 @@ def test_descent_on_the_barrier_unfolds_a_triangle():
     for _ in range(150):
         energy = reduce(FoldBarrier().residuals(seen(offset), VIEWS))
         (slope,) = torch.autograd.grad(energy, offset)
-        offset = (offset - 0.02 * slope / slope.abs().max().clamp_min(1e-9)).detach().requires_grad_()
+        offset = (
+            (offset - 0.02 * slope / slope.abs().max().clamp_min(1e-9)).detach().requires_grad_()
+        )
     assert turned_over() == 0

@@ -108,7 +108,12 @@ def test_total_does_not_evaluate_a_silent_term():
 
     terms = (Distance("near"), Broken("far"))
     _, energies = total(
-        terms, {"near": 1.0, "far": Weight(1.0, 0.0)}, {}, SimpleNamespace(x=torch.ones(1)), VIEWS, 1.0
+        terms,
+        {"near": 1.0, "far": Weight(1.0, 0.0)},
+        {},
+        SimpleNamespace(x=torch.ones(1)),
+        VIEWS,
+        1.0,
     )
     assert list(energies) == ["near"]
 
