@@ -6,6 +6,7 @@ because the file's has seams and two tiles. ICT has no albedo model: a smooth ba
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -194,7 +195,7 @@ def _read_obj(
                 points.append([float(x) for x in line.split()[1:4]])
             elif with_faces and line.startswith("f "):
                 corner = [int(word.split("/")[0]) - 1 for word in line.split()[1:]]
-                triangles += [(corner[0], a, b) for a, b in zip(corner[1:], corner[2:])]
+                triangles += [(corner[0], a, b) for a, b in itertools.pairwise(corner[1:])]
         return np.array(points).reshape(-1, 3), np.array(triangles, dtype=np.int64).reshape(-1, 3)
     except ValueError as error:
         raise ValueError(f"{path}: not a readable OBJ file ({error})") from error

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hrnfit.geometry.uv import boundary_loops
 
-LIPS, LIDS, BROW_UP, BROW_DOWN = 2.0, 5.0, 6.0, 3.0
+LIPS, LIDS, BROW_HEIGHT, BROW_EDGE = 2.0, 5.0, 4.5, 2.0
 """Width of a region beyond its landmarks, mm."""
 
 
@@ -37,14 +37,14 @@ def regions_from_landmarks(
         return torch.from_numpy(inside | near)
 
     eyes = [marks[36:42], marks[42:48]]
-    rims = [loop for loop in boundary_loops(faces, len(vertices))[1:]]
+    rims = list(boundary_loops(faces, len(vertices))[1:])
     eye_rim, mouth_rim = _rims(rims, vertices, points)
     lids = within(eyes[0], LIDS) | within(eyes[1], LIDS)
     lips = within(marks[48:60], LIPS)
     brows = _brow(chart, marks[17:22], scale) | _brow(chart, marks[22:27], scale)
     nose = within(marks[[27, 31, 32, 33, 34, 35]], 6.0) & ~lips & ~lids
     # behind the first jaw points the head is ear and scalp; below the jaw line it is neck
-    x, y, z = vertices.unbind(dim=1)
+    _x, y, z = vertices.unbind(dim=1)
     behind = z < points[[0, 16], 2].mean() - 4.0
     ears = behind & (y < points[17:27, 1].mean()) & (y > points[[3, 13], 1].mean())
     neck = ~torch.from_numpy(_inside(chart, _face_outline(marks))) & (y < points[[3, 13], 1].mean())
@@ -52,8 +52,22 @@ def regions_from_landmarks(
     jaw = within(_jaw_band(marks), 1.0) & ~lips
     cheeks = ~(lids | lips | brows | nose | ears | neck | forehead | jaw)
     skin = ~(lids | lips | brows | ears)
-    masks = dict(eyes=eye_rim, mouth=mouth_rim, lids=lids, brows=brows, nose=nose, lips=lips)
-    masks |= dict(jaw=jaw, cheeks=cheeks, forehead=forehead, ears=ears, neck=neck, skin=skin)
+    masks = {
+        "eyes": eye_rim,
+        "mouth": mouth_rim,
+        "lids": lids,
+        "brows": brows,
+        "nose": nose,
+        "lips": lips,
+    }
+    masks |= {
+        "jaw": jaw,
+        "cheeks": cheeks,
+        "forehead": forehead,
+        "ears": ears,
+        "neck": neck,
+        "skin": skin,
+    }
     return masks
 
 
@@ -75,9 +89,9 @@ def _rims(
 
 def _brow(chart: NDArray, line: NDArray, scale: NDArray) -> Bool[Tensor, "N"]:
     """A band along the five brow points: they mark the upper edge (iBUG), so more lies below."""
-    below = line + np.array([0.0, 1.0]) * np.median(1.0 / scale) * BROW_UP
+    below = line + np.array([0.0, 1.0]) * np.median(1.0 / scale) * BROW_HEIGHT
     band = np.concatenate([line, below[::-1]])
-    near = _distance(chart, band, closed=True) * scale < BROW_DOWN
+    near = _distance(chart, band, closed=True) * scale < BROW_EDGE
     return torch.from_numpy(_inside(chart, band) | near)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
@@ -47,10 +48,8 @@ def generic_file() -> Path:
 def model_files() -> dict[str, Path]:
     """Every model known by name, in the order generic, then the user's own sorted."""
     found: dict[str, Path] = {}
-    try:
+    with contextlib.suppress(FileNotFoundError):
         found[GENERIC] = generic_file()
-    except FileNotFoundError:
-        pass
     for path in sorted(models_folder().glob("*.npz")):
         found.setdefault(path.stem, path)
     return found
