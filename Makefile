@@ -53,20 +53,23 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	$(PIP) install -q -c constraints.txt pip setuptools wheel pybind11
 	$(PIP) install -q -c constraints.txt torch
 	$(PIP) install -q -c constraints.txt -e ".[dev]"
-	@$(MAKE) --no-print-directory theseus detector
+	@$(MAKE) --no-print-directory needed theseus detector
 	@touch $@
 
-# Theseus builds only beside an installed torch, and its declared requirements drag in an old one.
-.PHONY: theseus detector
-theseus:
+# Theseus builds only beside an installed torch, and its declared requirements drag in an old one;
+# those of MediaPipe would bring a second OpenCV and JAX. Both run without. What they do need was
+# installed before, since pip warns of the missing rest at every later call.
+.PHONY: needed theseus detector
+needed:
 	@$(PIP) install -q -c constraints.txt urdf-parser-py lxml \
-	  && $(PIP) install -q --no-build-isolation --no-deps -c constraints.txt torchlie torchkin theseus-ai \
+	  protobuf absl-py flatbuffers attrs matplotlib sounddevice
+
+theseus:
+	@$(PIP) install -q --no-build-isolation --no-deps -c constraints.txt torchlie torchkin theseus-ai \
 	  || echo "NOTE: Theseus could not be installed; the library's own solver stands in for it."
 
-# Its declared requirements would bring a second OpenCV and JAX; it runs without them.
 detector:
 	@$(PIP) install -q --no-deps -c constraints.txt mediapipe \
-	  && $(PIP) install -q -c constraints.txt protobuf absl-py flatbuffers attrs matplotlib sounddevice \
 	  || echo "NOTE: MediaPipe has no wheel for this Python; give landmarks by --landmarks, or use Python 3.10 to 3.12."
 
 clean:

@@ -5,6 +5,7 @@ What goes wrong is said in one sentence with exit code 2; `--debug` shows where 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -140,10 +141,8 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, object]:
         except yaml.YAMLError as error:
             raise ValueError(f"--set {key}: {value!r} is not a YAML value") from error
         if isinstance(overrides[key], str):
-            try:
+            with contextlib.suppress(ValueError):
                 overrides[key] = float(value)  # YAML 1.1 takes 1e-3 for a text
-            except ValueError:
-                pass
     return overrides
 
 
