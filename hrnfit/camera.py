@@ -40,20 +40,8 @@ class Camera:
     """Stem of the image files it belongs to."""
 
     def __post_init__(self) -> None:
-        where = f"camera {self.name!r}: " if self.name else "camera: "
-        check_shape(f"{where}K", self.K, (3, 3))
-        check_shape(f"{where}T_cam_world", self.T_cam_world, (4, 4), "append the row 0 0 0 1")
-        check_shape(f"{where}distortion", self.distortion, ("D",))
-        if self.distortion.shape[0] not in brown.LENGTHS:
-            raise ValueError(
-                f"{where}distortion has {self.distortion.shape[0]} coefficients; expected 0, 4, 5,"
-                " 8 or 12: k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4]]]"
-            )
-        if self.height < 1 or self.width < 1:
-            raise ValueError(
-                f"{where}image size is {self.width}x{self.height} (width x height); "
-                "give the size of the images it was calibrated for"
-            )
+        matrices = self.K, self.T_cam_world, self.distortion
+        _check_shapes(_label(self.name), *matrices, self.height, self.width)
 
     @staticmethod
     def create(
@@ -68,9 +56,9 @@ class Camera:
     ) -> Camera:
         """A checked camera from lists or arrays; the pose is the identity when not given."""
         pose = torch.eye(4, dtype=dtype) if T_cam_world is None else _tensor(T_cam_world, dtype)
-        camera = Camera(
-            _tensor(K, dtype), pose, _tensor(distortion, dtype), int(height), int(width), name
-        )
+        intrinsics, lens = _tensor(K, dtype), _tensor(distortion, dtype)
+        _check_shapes(_label(name), intrinsics, pose, lens, height, width)
+        camera = Camera(intrinsics, pose, lens, int(height), int(width), name)
         check_camera(camera)
         return camera
 
@@ -186,7 +174,7 @@ class Camera:
 
 def check_camera(camera: Camera) -> None:
     """The values of a camera make sense; the error names the camera and the field."""
-    where = f"camera {camera.name!r}: " if camera.name else "camera: "
+    where = _label(camera.name)
     for field in ("K", "T_cam_world", "distortion"):
         check_finite(where + field, getattr(camera, field), "read the calibration file again")
     K = camera.K.detach()
@@ -232,6 +220,28 @@ def check_rig_scale(cameras: Sequence[Camera], head: Float[Tensor, "3"] | None =
             f"cameras: the farthest two of {len(cameras)} are {spread:.3g} apart, which looks like "
             f"metres; {advice}: multiply the translations by 1000"
         )
+
+
+def _check_shapes(
+    where: str, K: Tensor, T_cam_world: Tensor, distortion: Tensor, height: int, width: int
+) -> None:
+    check_shape(f"{where}K", K, (3, 3))
+    check_shape(f"{where}T_cam_world", T_cam_world, (4, 4), "append the row 0 0 0 1")
+    check_shape(f"{where}distortion", distortion, ("D",))
+    if distortion.shape[0] not in brown.LENGTHS:
+        raise ValueError(
+            f"{where}distortion has {distortion.shape[0]} coefficients; expected 0, 4, 5, 8 or 12: "
+            "k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4]]]"
+        )
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"{where}image size is {width}x{height} (width x height); "
+            "give the size of the images it was calibrated for"
+        )
+
+
+def _label(name: str) -> str:
+    return f"camera {name!r}: " if name else "camera: "
 
 
 def _tensor(values: Vector | Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
