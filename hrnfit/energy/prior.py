@@ -17,6 +17,7 @@ from torch import Tensor
 from hrnfit.energy.smooth import isotropic_variation, used_by_model
 from hrnfit.energy.term import Prediction, Residuals
 from hrnfit.observe.observation import WorkingViews
+from hrnfit.render.shade import sh_basis
 
 SH_AMBIENT = 1e-3
 """Least ambient level that light is measured against; darker than any photograph."""
@@ -157,8 +158,6 @@ class LightPositivity:
     name: str = "light_positivity"
 
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        from hrnfit.render.shade import sh_basis
-
         light = prediction.state.light
         directions = sphere_directions(self.directions).to(light)
         values = negative_irradiance(light, sh_basis(directions)) / self.scale

@@ -13,6 +13,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+OVER_RELAXATION = 1.8
+"""Factor of successive over-relaxation in the fill, between 1 (Gauss-Seidel) and 2 (unstable). With 40
+sweeps a hole of 30 texels is right to 5e-5 of the map's deviation (1.0: 1e-2), one of 100 to 1.4 %."""
+
 SINGLE_VIEW = 0.7
 """Confidence in a texel that one view sees straight on; more views raise it towards 1."""
 
@@ -105,76 +109,94 @@ def fill(
     used: Bool[Tensor, "H W"],
     guide: Float[Tensor, "H W C"] | None = None,
     edge_scale: float = 1.0,
-    sweeps: int = 100,
+    sweeps: int = 40,
 ) -> Float[Tensor, "H W"]:
     """Known texels unchanged; the other used ones by Laplace's equation between them; 0 off the chart.
 
-    Neumann at the chart's border, so holes (eyes, mouth) do not leak. A pyramid (push-pull, Gortler et
-    al. 1996) gives the far field, red-black relaxation the near one. With a guide, neighbours conduct
+    Neumann at the chart's border, so holes (eyes, mouth) do not leak. Solved from coarse to fine
+    (cascadic multigrid, Bornemann & Deuflhard 1996): each level starts from the one of half the size and
+    takes `sweeps` of red-black relaxation. With a guide, neighbours conduct
     exp(-|difference|^2 / edge_scale^2) (Perona & Malik 1990). 0 everywhere when nothing is known.
     """
-    start = torch.where(known, values, torch.zeros_like(values))
-    start = torch.where(known, start, push_pull(start, known & used))
-    start = torch.where(used, start, torch.zeros_like(start))
-    conduct_u, conduct_v = _conductance(used, guide, edge_scale, values.dtype)
-    free = used & ~known
-    rows, columns = torch.meshgrid(
-        *(torch.arange(n, device=values.device) for n in values.shape), indexing="ij"
-    )
-    colour = (rows + columns) % 2 == 0
-    # over-relaxation: 1.8 takes a 30-texel hole to 1e-3 of its depth in 100 sweeps, 1.0 takes 600
+    start = _coarser_fill(values, known & used, used, guide, edge_scale, sweeps)
+    start = torch.where(known & used, values, start).flatten()
+    neighbours, share = _stencils(used, guide, edge_scale, values)
+    rows, columns = _grid(used)
+    colour = ((rows + columns) % 2 == 0).flatten()
+    free = (used & ~known).flatten()
+    halves = [(free & colour).nonzero()[:, 0], (free & ~colour).nonzero()[:, 0]]
     for _ in range(sweeps):
-        for half in (free & colour, free & ~colour):
-            around, mass = _neighbours(start, conduct_u, conduct_v)
-            target = torch.where(mass > 0, around / mass.clamp_min(1e-12), start)
-            start = torch.where(half, start + 1.8 * (target - start), start)
-    return start
+        for texels in halves:
+            mean = (share[texels] * start[neighbours[texels]]).sum(1)
+            moved = torch.lerp(start[texels], mean, OVER_RELAXATION)
+            start = start.index_copy(0, texels, moved)
+    filled = start.reshape(values.shape)
+    return torch.where(used, filled, torch.zeros_like(filled))
 
 
-def _conductance(
-    used: Tensor, guide: Tensor | None, scale: float, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Between each texel and its right, and its lower, neighbour; 0 off the chart."""
-    conduct_u = (used[:, :-1] & used[:, 1:]).to(dtype)
-    conduct_v = (used[:-1] & used[1:]).to(dtype)
+def _coarser_fill(
+    values: Tensor,
+    known: Tensor,
+    used: Tensor,
+    guide: Tensor | None,
+    edge_scale: float,
+    sweeps: int,
+) -> Tensor:
+    """The fill at half the size, from means of what is known in each cell, brought back up."""
+    height, width = values.shape
+    weight = known.to(values.dtype)
+    weighted = torch.where(known, values, torch.zeros_like(values))
+    if max(height, width) <= 2:
+        return (weighted.sum() / weight.sum().clamp_min(1.0)).expand(height, width)
+    mass = _halve(weight)
+    mean = _halve(weighted) / torch.where(mass > 0, mass, torch.ones_like(mass))
+    cell_used = _halve(used.to(values.dtype)) > 0
     if guide is not None:
-        along_u = (guide[:, 1:] - guide[:, :-1]).square().sum(-1) / scale**2
-        along_v = (guide[1:] - guide[:-1]).square().sum(-1) / scale**2
-        # a floor keeps every texel of the chart connected, or the unknown would be undetermined
-        conduct_u = conduct_u * (-along_u).exp().clamp_min(1e-4)
-        conduct_v = conduct_v * (-along_v).exp().clamp_min(1e-4)
-    return conduct_u, conduct_v
+        guide = torch.stack([_halve(channel) for channel in guide.unbind(-1)], -1)
+    coarse = fill(mean, mass > 0, cell_used, guide, edge_scale, sweeps)
+    # texels off the chart are 0 there: share of the chart in each cell divides them out again
+    size, inside = (height, width), cell_used.to(values.dtype)
+    stacked = torch.stack((coarse, inside))[None]
+    up, part = interpolate(stacked, size=size, mode="bilinear", align_corners=False)[0]
+    return up / torch.where(part > 0, part, torch.ones_like(part))
 
 
-def _neighbours(values: Tensor, conduct_u: Tensor, conduct_v: Tensor) -> tuple[Tensor, Tensor]:
-    """Conductance-weighted sum of the four neighbours, and the conductances' sum."""
-    around, mass = torch.zeros_like(values), torch.zeros_like(values)
-    around[:, :-1] += conduct_u * values[:, 1:]
-    around[:, 1:] += conduct_u * values[:, :-1]
-    around[:-1] += conduct_v * values[1:]
-    around[1:] += conduct_v * values[:-1]
-    mass[:, :-1] += conduct_u
-    mass[:, 1:] += conduct_u
-    mass[:-1] += conduct_v
-    mass[1:] += conduct_v
-    return around, mass
+def _halve(values: Tensor) -> Tensor:
+    """Means over cells of 2 x 2; odd borders over what there is."""
+    cell = (min(2, values.shape[0]), min(2, values.shape[1]))
+    return avg_pool2d(values[None, None], cell, ceil_mode=True)[0, 0]
 
 
-def push_pull(values: Float[Tensor, "H W"], known: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
-    """Means of the known values over ever larger cells, pulled back where finer cells know nothing."""
-    weight = known.to(values.dtype)[None, None]
-    return _push_pull(values[None, None] * weight, weight)[0, 0]
+def _grid(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of each texel."""
+    rows, columns = (torch.arange(n, device=like.device) for n in like.shape)
+    return rows[:, None].expand(like.shape), columns[None, :].expand(like.shape)
 
 
-def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
-    """One level; (1, 1, h, w) sums and weights."""
-    mean = weighted / weight.clamp_min(1e-12)
-    height, width = weight.shape[-2:]
-    if max(height, width) == 1:
-        return torch.where(weight > 0, mean, torch.zeros_like(mean))
-    cell = (min(2, height), min(2, width))
-    coarse = _push_pull(
-        avg_pool2d(weighted, cell, ceil_mode=True), avg_pool2d(weight, cell, ceil_mode=True)
-    )
-    pulled = interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
-    return torch.where(weight > 0, mean, pulled)
+def _stencils(
+    used: Tensor, guide: Tensor | None, scale: float, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The four neighbours of each texel, (H*W, 4), and their share of its mean.
+
+    Neighbours off the chart have share 0; a texel without any keeps its own value.
+    """
+    height, width = used.shape
+    rows, columns = _grid(used)
+    index, conductance = [], []
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        row, column = rows + down, columns + right
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        row, column = row.clamp(0, height - 1), column.clamp(0, width - 1)
+        conduct = (inside & used[row, column]).to(like.dtype)
+        if guide is not None:
+            squared = (guide[row, column] - guide).square().sum(-1) / scale**2
+            # a floor keeps every texel of the chart connected, or the unknown would be undetermined
+            conduct = conduct * (-squared).exp().clamp_min(1e-4)
+        index.append((row * width + column).flatten())
+        conductance.append(conduct.flatten())
+    neighbours, share = torch.stack(index, 1), torch.stack(conductance, 1)
+    alone = share.sum(1) == 0
+    own = torch.arange(height * width, device=used.device)[:, None]
+    neighbours = torch.where(alone[:, None], own, neighbours)
+    share = torch.where(alone[:, None], torch.ones_like(share), share)
+    return neighbours, share / share.sum(1, keepdim=True)

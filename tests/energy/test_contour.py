@@ -197,11 +197,17 @@ def test_row_form_measures_mm_and_respects_delta():
     wide = RowContour(delta=0.5).residuals(seen(60.0), views)
     y = project(ball(60.0), SIZE)[:, 1]
     assert not wide.validity[0, y <= 100].any()
-    assert wide.validity[0, (y > 101) & (y < 149)].all()
+    points = project(ball(60.0), SIZE)
+    # deeper inside than the margin nothing pulls; further out everything does
+    reach = (50.0**2 - (y - 100.0) ** 2).clamp_min(0).sqrt()
+    off = (points[:, 0] - 100.0).abs()
+    rows = (y > 101) & (y < 145)
+    assert wide.validity[0, rows & (off > reach)].all()
+    assert not wide.validity[0, rows & (off < reach - 4.0)].any()
     assert not wide.validity[0, y > 151].any()  # rows without mask
     # the vertex at the sphere's right end, on row 100: 60.3 - 50 px outside
     values = RowContour(delta=0.0).residuals(seen(60.0), views).values[0]
-    rightmost = project(ball(60.0), SIZE)[:, 0].argmax()
+    rightmost = points[:, 0].argmax()
     assert values[rightmost].item() == pytest.approx(5.1, abs=0.3)
 
 

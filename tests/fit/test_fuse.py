@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hrnfit.fit.fuse import fill, fuse, push_pull, robust_mean, view_confidence, view_weights
+from hrnfit.fit.fuse import fill, fuse, robust_mean, view_confidence, view_weights
 
 F64 = torch.float64
 USED = torch.ones(12, 12, dtype=torch.bool)
@@ -144,12 +144,32 @@ def test_nothing_known_fills_with_zero():
     assert not fill(torch.ones(7, 5), nothing, torch.ones_like(nothing)).any()
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (7, 5), (1, 9)])
-def test_push_pull_keeps_the_known_and_a_constant(shape):
+@pytest.mark.parametrize("shape", [(8, 8), (7, 5), (1, 9), (1, 1), (2, 3)])
+def test_fill_keeps_a_constant_on_any_shape(shape):
     known = torch.zeros(shape, dtype=torch.bool)
     known[0, 0] = known[-1, -1] = True
-    filled = push_pull(torch.full(shape, 0.3), known)
+    filled = fill(torch.full(shape, 0.3), known, torch.ones_like(known))
     torch.testing.assert_close(filled, torch.full(shape, 0.3))
+
+
+def test_a_large_hole_is_harmonic():
+    axis = torch.linspace(-1, 1, 128, dtype=F64)
+    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    harmonic = u**3 - 3 * u * v**2  # real part of z^3
+    known = torch.ones(128, 128, dtype=torch.bool)
+    known[14:114, 14:114] = False
+    filled = fill(torch.where(known, harmonic, 99.0), known, torch.ones_like(known))
+    assert (filled - harmonic).abs().max() < 0.02 * harmonic.std()
+
+
+def test_a_texel_without_neighbours_stays_finite():
+    used = torch.zeros(5, 5, dtype=torch.bool)
+    used[2, 2] = used[0, 0] = True
+    known = torch.zeros_like(used)
+    known[0, 0] = True
+    filled = fill(torch.full((5, 5), 2.0), known, used)
+    assert filled.isfinite().all()
+    assert filled[0, 0] == 2.0
 
 
 def test_gradient(generator):
