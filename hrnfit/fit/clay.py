@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from hrnfit.camera import Camera
 from hrnfit.fit.result import MeshLevel
 from hrnfit.render.rasterizer import Raster, Rasterizer
+from hrnfit.render.shade import shade
 
 CLAY = (0.58, 0.565, 0.55)
 """Linear reflectance of the clay: a warm grey."""
@@ -57,9 +58,8 @@ def lit_albedo(
     rasterizer: Rasterizer,
 ) -> Float[Tensor, "H W 3"]:
     """Linear colour of the textured surface under spherical-harmonics light in the world frame."""
-    from hrnfit.render.shade import sh_irradiance
-
     normals = rasterizer.interpolate(mesh.normals.detach().float().contiguous(), raster, mesh.faces)
     uv = rasterizer.interpolate(mesh.uv.detach().float().contiguous(), raster, mesh.uv_faces)
     colour = rasterizer.sample_texture(albedo.detach().float().contiguous(), uv)[0]
-    return colour * sh_irradiance(normalize(normals[0], dim=-1), light.detach().float())
+    light = light.detach().cpu().float()
+    return colour * shade(normalize(normals[0], dim=-1), light)

@@ -65,9 +65,7 @@ def view_pictures(
         for level in LEVELS
     }
     light = result.state.light[int(result.sharing.light[view])]
-    colour = lit_albedo(
-        meshes["fine"], result.maps.albedo, light, rasters["fine"], rasterizer
-    )
+    colour = lit_albedo(meshes["fine"], result.maps.albedo, light, rasters["fine"], rasterizer)
     modelled = {level: _landmarks(mesh, window) for level, mesh in meshes.items()}
     return ViewPictures(
         name=result.view_names[view],
@@ -94,7 +92,12 @@ def face_window(
         low, high = pixels.min(0), pixels.max(0)
         pad = margin * float((high - low).max())
         low, high = low - pad, high + pad
-        box = (max(low[0], 0), max(low[1], 0), min(high[0], camera.width), min(high[1], camera.height))
+        box = (
+            max(low[0], 0),
+            max(low[1], 0),
+            min(high[0], camera.width),
+            min(high[1], camera.height),
+        )
     left, top = float(np.floor(box[0])), float(np.floor(box[1]))
     width = max(1, int(np.ceil(box[2]) - left))
     height = max(1, int(np.ceil(box[3]) - top))
@@ -162,18 +165,19 @@ def _photograph(result: FitResult, view: int, window: Camera) -> Pixels:
         return np.full((window.height, window.width, 3), 200, np.uint8)
     pixels = decode_photograph(result.photographs[view])
     camera = result.cameras[view].to(torch.float64, "cpu")
-    # window px -> original px -> stored px; both are axis-aligned scalings of the same K
-    step_x, step_y = (float(camera.K[i, i] / window.K[i, i]) for i in (0, 1))
-    left = float(camera.K[0, 2] - window.K[0, 2] * step_x)
-    top = float(camera.K[1, 2] - window.K[1, 2] * step_y)
-    scale_x, scale_y = pixels.shape[1] / camera.width, pixels.shape[0] / camera.height
-    x0, x1 = left * scale_x, (left + window.width * step_x) * scale_x
-    y0, y1 = top * scale_y, (top + window.height * step_y) * scale_y
-    crop = pixels[int(y0) : max(int(np.ceil(y1)), int(y0) + 1)]
-    crop = crop[:, int(x0) : max(int(np.ceil(x1)), int(x0) + 1)]
-    shrink = crop.shape[1] > window.width
-    method = cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
-    return cv2.resize(crop, (window.width, window.height), interpolation=method)
+    # window px -> original px -> stored px; all three have axes in common
+    step = (camera.K.diagonal()[:2] / window.K.diagonal()[:2]).numpy()
+    corner = (camera.K[:2, 2] - window.K[:2, 2] * torch.from_numpy(step)).numpy()
+    scale = np.array([pixels.shape[1] / camera.width, pixels.shape[0] / camera.height])
+    # more samples than pixels where the photograph is finer than the window: no aliasing
+    dense = max(1, int(np.ceil((step * scale).max())))
+    gain = step * scale / dense
+    shift = corner * scale + 0.5 * gain - 0.5
+    matrix = np.array([[gain[0], 0, shift[0]], [0, gain[1], shift[1]]])
+    size = (window.width * dense, window.height * dense)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    crop = cv2.warpAffine(pixels, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.resize(crop, (window.width, window.height), interpolation=cv2.INTER_AREA)
 
 
 def _landmarks(mesh: MeshLevel, window: Camera) -> Float[np.ndarray, "L 2"]:
@@ -197,7 +201,12 @@ def _observed(result: FitResult, view: int, window: Camera) -> Float[np.ndarray,
 
 
 def _circle(
-    picture: np.ndarray, point: np.ndarray, radius: float, colour: tuple[int, int, int], *, filled: bool
+    picture: np.ndarray,
+    point: np.ndarray,
+    radius: float,
+    colour: tuple[int, int, int],
+    *,
+    filled: bool,
 ) -> None:
     """Draw on `picture` in place; sub-pixel, with the corner convention for pixel coordinates."""
     if not np.isfinite(point).all() or np.abs(point).max() > 1e5:

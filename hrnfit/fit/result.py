@@ -130,7 +130,9 @@ class FitResult:
         """How the last stage ended; None when no stage ran."""
         return self.stages[-1].outcome if self.stages else None
 
-    def mesh(self, level: str = "fine", frame: int | None = None, neutral: bool = False) -> MeshLevel:
+    def mesh(
+        self, level: str = "fine", frame: int | None = None, neutral: bool = False
+    ) -> MeshLevel:
         """The surface at `level`; `frame` defaults to that of the first view.
 
         `neutral` removes the expression, which needs the model: the one of the fit, or after `load`

@@ -1,0 +1,164 @@
+"""Writes a whole result into a folder: archive, meshes, maps, cameras, landmarks, overlays, report.
+
+Everything is written into a temporary folder beside the target first. Only when all of it stands
+are the files renamed into place, `result.json` last, so that a failure leaves the earlier result.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hrnfit.fit.archive import RESULT_FILE, finite, read_document, save_archive
+from hrnfit.fit.export_maps import write_maps
+from hrnfit.fit.export_meshes import write_meshes
+from hrnfit.fit.head_frame import exported_cameras
+from hrnfit.fit.overlay import ViewPictures, contact_strip, overlay, view_pictures
+from hrnfit.fit.report import write_report
+from hrnfit.fit.result import LEVELS, FitResult
+from hrnfit.io.cameras.opencv import write_opencv
+from hrnfit.io.image import png_bytes
+from hrnfit.render.backend import rasterizer
+from hrnfit.tree import write_bytes
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, float], None]
+"""Told the name of each part and the fraction done, 0..1."""
+
+
+def save_result(result: FitResult, directory: str | Path, progress: Progress | None = None) -> Path:
+    """Write everything into `directory` and return it; raises OSError with advice.
+
+    Files of an earlier result there are replaced or, if this one has no such file, removed. Other
+    files in the folder stay.
+    """
+    directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"cannot save to {directory}: it is a file; choose another folder"
+        )
+    try:
+        target = directory.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise _explained(directory, error) from error
+    try:
+        write_parts(result, temporary, progress or _silent)
+        _put_in_place(temporary, target)
+    except OSError as error:
+        raise _explained(directory, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    log.info("result written to %s", directory)
+    return directory
+
+
+def write_parts(result: FitResult, directory: Path, progress: Progress) -> None:
+    """Write every file of a result into an empty folder."""
+    progress("meshes", 0.0)
+    write_meshes(result, directory / "meshes")
+    progress("maps", 0.2)
+    described = write_maps(result.maps, directory / "maps")
+    write_json(directory / "landmarks.json", landmarks_document(result))
+    write_opencv(directory / "cameras.json", exported_cameras(result))
+    progress("overlays", 0.35)
+    pictures = write_overlays(result, directory / "overlays", progress)
+    progress("report", 0.8)
+    write_report(result, pictures, directory / "report.html")
+    progress("archive", 0.9)
+    files = sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
+    save_archive(result, directory, {"maps": described, "files": [*files, "state.npz"]})
+    progress("done", 1.0)
+
+
+def write_overlays(
+    result: FitResult, directory: Path, progress: Progress
+) -> tuple[ViewPictures, ...]:
+    """`<view>_<level>.png` and `<view>_strip.png` for every view; the pictures for the report."""
+    renderer = rasterizer("cpu")
+    count = len(result.view_names)
+    drawn: list[ViewPictures] = []
+    for view in range(count):
+        progress("overlays", 0.35 + 0.45 * view / count)
+        pictures = view_pictures(result, view, renderer)
+        stem = safe_stem(pictures.name)
+        for level in LEVELS:
+            write_bytes(directory / f"{stem}_{level}.png", png_bytes(overlay(pictures, level)))
+        write_bytes(directory / f"{stem}_strip.png", png_bytes(contact_strip(pictures)))
+        drawn.append(pictures)
+    return tuple(drawn)
+
+
+def landmarks_document(result: FitResult) -> dict[str, dict[str, list[list[float | None]]]]:
+    """Scheme -> level -> [[x, y, z], ...] in the world, mm; null where the model lacks a point."""
+    return {
+        scheme: {level: finite(points.detach().cpu().tolist()) for level, points in levels.items()}
+        for scheme, levels in result.landmarks.items()
+    }
+
+
+def write_json(path: Path, document: object) -> None:
+    """A JSON file, atomically; NaN is an error, since JSON has none."""
+    text = json.dumps(document, indent=1, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def safe_stem(name: str) -> str:
+    """A view's name as a part of a file name: separators and control characters become `_`."""
+    kept = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ")
+    return kept or "view"
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    os.chmod(temporary, 0o777 & ~_umask())
+    if not target.exists():
+        os.replace(temporary, target)
+        return
+    stale = _files_of(target)
+    new = [p.relative_to(temporary) for p in temporary.rglob("*") if p.is_file()]
+    for path in sorted(new, key=lambda p: p.as_posix() == RESULT_FILE):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary / path, target / path)
+    for path in stale - set(new):
+        (target / path).unlink(missing_ok=True)
+
+
+def _files_of(directory: Path) -> set[Path]:
+    """Files that an earlier result in the folder says are its own, and that lie inside it."""
+    try:
+        names = read_document(directory).get("files", [])
+    except (OSError, ValueError):
+        return set()
+    paths = {Path(name) for name in names if isinstance(name, str)}
+    return {p for p in paths if not p.is_absolute() and ".." not in p.parts}
+
+
+def _umask() -> int:
+    """The process's mask for new files; reading it means setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _explained(directory: Path, error: OSError) -> OSError:
+    reasons = {
+        errno.ENOSPC: "the disk is full; free some space or choose another folder",
+        errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+        errno.EACCES: "no permission to write there; choose another folder",
+        errno.EROFS: "the file system is read-only; choose another folder",
+    }
+    reason = reasons.get(error.errno or 0, error.strerror or str(error))
+    text = f"cannot save the result to {directory}: {reason}; what was there before is untouched"
+    return type(error)(error.errno, text)
+
+
+def _silent(part: str, fraction: float) -> None:
+    """Progress that nobody watches."""
