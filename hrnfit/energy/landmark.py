@@ -8,19 +8,22 @@ put them says nothing. `LandmarkBlock` is the same energy with hand-written Jaco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hrnfit.energy.contour import mm_per_pixel
 from hrnfit.energy.kernel import robust_scale
 from hrnfit.energy.term import Residuals
 from hrnfit.geometry.rotation import left_jacobian, rotation_exp, skew
+from hrnfit.observe.observation import WorkingViews
 
 if TYPE_CHECKING:
-    from hrnfit.observe.observation import WorkingViews
     from hrnfit.prediction import Prediction
+else:
+    Prediction = Any  # structural at run time, as in `term.py`
 
 VISIBLY_WRONG = 2.0
 """Landmark error that a person sees on an overlay, mm at the face."""
@@ -123,14 +126,21 @@ class LandmarkTerm:
     scheme: str = "mediapipe478"
     """Scheme of the detections; the model must know it."""
 
+    @property
+    def name(self) -> str:
+        return "landmark"
+
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        """(V, L) residuals; no rasterisation is needed."""
+        """(V, L) residuals; nothing is rasterised."""
         predicted = prediction.landmark_points(self.scheme)
         spread = prediction.model.landmarks[self.scheme].spread.to(predicted)
-        # the scale is a constant: were it to follow the depth, nearing the camera would be cheap
-        scale = (prediction.head_depth() / prediction.focal()).detach()
         return landmark_residuals(
-            predicted, views.landmarks, views.landmark_confidence, scale, spread, self.scheme
+            predicted,
+            views.landmarks,
+            views.landmark_confidence,
+            mm_per_pixel(prediction, views)[:, 0],
+            spread,
+            self.scheme,
         )
 
 

@@ -22,6 +22,7 @@ Slot = tuple[str, int | None]
 
 
 @runtime_checkable
+@runtime_checkable
 class Block(Protocol):
     """Residuals of a few unknowns. `*B` are batch dimensions shared by all values."""
 
@@ -102,8 +103,6 @@ class Layout:
     def columns(self, slot: Slot) -> slice:
         """Where a slot lies in the packed vector."""
         name, row = slot
-        if name not in self.shapes:
-            raise ValueError(f"a block reads {name!r}, which is not free; free: {[*self.shapes]}")
         start, size = self.offsets[name], torch.Size(self.shapes[name]).numel()
         if row is not None:
             size //= self.shapes[name][0]
@@ -113,10 +112,12 @@ class Layout:
 
 def slot_values(block: Block, leaves: Leaves) -> tuple[Tensor, ...]:
     """The flat vectors a block reads."""
-    return tuple(
-        (leaves[name] if row is None else leaves[name][row]).reshape(-1)
-        for name, row in block.slots
-    )
+    values = []
+    for name, row in block.slots:
+        if name not in leaves:
+            raise ValueError(f"a block reads {name!r}, which is not free; free: {[*leaves]}")
+        values.append((leaves[name] if row is None else leaves[name][row]).reshape(-1))
+    return tuple(values)
 
 
 def energy(blocks: Sequence[Block], leaves: Leaves) -> Float[Tensor, ""]:

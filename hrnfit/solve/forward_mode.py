@@ -8,12 +8,15 @@ residuals x 100 unknowns take 0.06 s, where row-wise reverse mode takes seconds.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.func import jvp, vmap  # type: ignore[reportPrivateImportUsage]
 
 from hrnfit.solve.block import Slot
@@ -50,10 +53,19 @@ class ForwardBlock:
         return r, J.split(sizes, -1)
 
 
+@cache
+def _load_forward_mode() -> None:
+    """Load torch's forward mode once: recent versions warn of their own TorchScript while doing so."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
+
+
 def forward_jacobian(
     function: Callable[[Tensor], Tensor], x: Float[Tensor, "n"], columns_at_once: int = 16
 ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m n"]]:
     """Value and dense Jacobian of a vector function, in chunks of columns."""
+    _load_forward_mode()
 
     def column(direction: Tensor) -> tuple[Tensor, Tensor]:
         return jvp(function, (x,), (direction,))

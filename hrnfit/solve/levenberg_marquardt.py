@@ -49,92 +49,95 @@ class LevenbergMarquardt:
         self, linearize: Linearize, energy: Energy, leaves: Leaves, bounds: Bounds | None = None
     ) -> Solution:
         """The same for any problem that can linearize and evaluate itself."""
-        start, layout = time.perf_counter(), Layout.of(leaves)
+        began, layout = time.perf_counter(), Layout.of(leaves)
         lowest, highest = _packed_bounds(layout, layout.pack(leaves), bounds or {})
         x = layout.pack(leaves).detach().clamp(lowest, highest)
-        outcome, energies, damping, growth, step_index = Outcome.MAX_STEPS, [], self.damping, 2.0, 0
+        damping, energies, outcome = self.damping, [], Outcome.MAX_STEPS
         with torch.no_grad():
             equations = linearize(layout.unpack(x))
             energies.append(float(equations.energy))
-            if not _is_finite(equations):
-                outcome, step_index = Outcome.NON_FINITE, self.max_steps
-            while step_index < self.max_steps:
-                step = _damped_step(equations, x, lowest, highest, damping)
-                predicted = -_model_change(equations, step)
-                trial = float(energy(layout.unpack(x + step)))
-                actual = energies[-1] - trial
-                # below this neither number says anything: rounding of the energy itself
-                noise = 4 * torch.finfo(x.dtype).eps * max(energies[-1], 1e-30)
-                if abs(actual) <= noise and predicted <= max(noise, self.tolerance * energies[-1]):
+            for _ in range(self.max_steps):
+                if not _is_finite(equations):
+                    outcome = Outcome.NON_FINITE
+                    break
+                search = _Search(equations, x, lowest, highest, energies[-1], self.tolerance)
+                found = search.step(lambda y: float(energy(layout.unpack(y))), damping, self)
+                if isinstance(found, Outcome):
+                    outcome = found
+                    break
+                x, value, damping = found
+                energies.append(value)
+                if energies[-2] - value <= self.tolerance * energies[-2]:
                     outcome = Outcome.CONVERGED
                     break
-                if math.isfinite(trial) and actual > 0 and predicted > 0:
-                    x, gain = x + step, actual / predicted
-                    energies.append(trial)
-                    step_index += 1
-                    damping = max(damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), 1e-12)
-                    growth = 2.0
-                    if actual <= self.tolerance * energies[-2]:
-                        outcome = Outcome.CONVERGED
-                        break
-                    equations = linearize(layout.unpack(x))
-                    if not _is_finite(equations):
-                        outcome = Outcome.NON_FINITE
-                        break
-                    continue
-                damping, growth = damping * growth, growth * 2.0
-                if damping > self.max_damping:
-                    outcome = _end_without_step(equations, x, lowest, highest, predicted)
-                    break
-        return Solution(
-            layout.unpack(x),
-            outcome,
-            step_index if outcome is not Outcome.NON_FINITE else len(energies) - 1,
-            tuple(energies),
-            seconds=time.perf_counter() - start,
-        )
+                equations = linearize(layout.unpack(x))
+        steps, seconds = len(energies) - 1, time.perf_counter() - began
+        return Solution(layout.unpack(x), outcome, steps, tuple(energies), seconds=seconds)
 
 
-def _end_without_step(
-    equations: NormalEquations, x: Tensor, lowest: Tensor, highest: Tensor, predicted: float
-) -> Outcome:
-    """Converged when the undamped model itself promises nothing, else stalled."""
-    promise = -_model_change(equations, _damped_step(equations, x, lowest, highest, 1e-9))
-    scale = max(float(equations.energy), 1e-30)
-    converged = promise <= 1e-6 * scale and predicted <= 1e-6 * scale
-    return Outcome.CONVERGED if converged else Outcome.STALLED
+@dataclass(frozen=True)
+class _Search:
+    """One linearization, and the damping that makes a step of it lower the energy."""
+
+    equations: NormalEquations
+    x: Tensor
+    lowest: Tensor
+    highest: Tensor
+    now: float
+    tolerance: float
+
+    def step(
+        self, energy: Callable[[Tensor], float], damping: float, settings: LevenbergMarquardt
+    ) -> tuple[Tensor, float, float] | Outcome:
+        """New point, its energy and the next damping; or how the solve ends here."""
+        growth = 2.0
+        # below this, energies say nothing: the rounding of their own sum
+        noise = 4 * torch.finfo(self.x.dtype).eps * max(self.now, 1e-30)
+        while damping <= settings.max_damping:
+            step = self._damped(damping)
+            predicted = -self._model_change(step)
+            if predicted <= noise:
+                return Outcome.CONVERGED
+            value = energy(self.x + step)
+            fall = self.now - value
+            if math.isfinite(value) and fall > 0:
+                gain = fall / predicted
+                relaxed = damping * max(1 / 3, 1 - (2 * gain - 1) ** 3)
+                return self.x + step, value, max(relaxed, 1e-12)
+            damping, growth = damping * growth, growth * 2.0
+        promised = -self._model_change(self._damped(1e-9))
+        small = promised <= max(self.tolerance, 1e-6) * max(self.now, 1e-30)
+        return Outcome.CONVERGED if small else Outcome.STALLED
+
+    def _model_change(self, step: Tensor) -> float:
+        """Change of the quadratic model along a step; NaN steps promise infinitely much."""
+        H, g = self.equations.hessian, self.equations.gradient
+        change = float(g @ step + 0.5 * step @ (H @ step))
+        return change if math.isfinite(change) else -math.inf
+
+    def _damped(self, damping: float) -> Tensor:
+        """Step of (H + damping diag H) d = -g, kept inside the bounds.
+
+        Components that lie on a bound and would leave it are taken out of the system (active set);
+        the others are clipped afterwards, which the gain ratio sees.
+        """
+        x, g, H = self.x, self.equations.gradient, self.equations.hessian
+        held = ((x <= self.lowest) & (g > 0)) | ((x >= self.highest) & (g < 0))
+        free = (~held).to(x.dtype)
+        diagonal = H.diagonal().clamp_min(1e-12 * float(H.diagonal().max().clamp_min(1e-30)))
+        system = H * free[:, None] * free + torch.diag(damping * diagonal * free + (1.0 - free))
+        # rows scaled to a unit diagonal: radians, mm and standard deviations in one system
+        scale = system.diagonal().clamp_min(1e-30).rsqrt()
+        factor, info = torch.linalg.cholesky_ex(system * scale[:, None] * scale)
+        if int(info) != 0:
+            return torch.full_like(x, torch.nan)  # not positive definite: more damping follows
+        step = -scale * torch.cholesky_solve((scale * free * g)[:, None], factor).squeeze(-1)
+        return (x + step).clamp(self.lowest, self.highest) - x
 
 
 def _is_finite(equations: NormalEquations) -> bool:
     parts = (equations.energy, equations.gradient, equations.hessian)
     return all(bool(torch.isfinite(part).all()) for part in parts)
-
-
-def _model_change(equations: NormalEquations, step: Tensor) -> float:
-    """Change of the quadratic model along a step."""
-    return float(equations.gradient @ step + 0.5 * step @ (equations.hessian @ step))
-
-
-def _damped_step(
-    equations: NormalEquations, x: Tensor, lowest: Tensor, highest: Tensor, damping: float
-) -> Tensor:
-    """Step of (H + damping diag H) d = -g, kept inside the bounds.
-
-    Components that lie on a bound and would leave it are taken out of the system (active set); the
-    others are clipped afterwards, which the gain ratio sees.
-    """
-    g, H = equations.gradient, equations.hessian
-    held = ((x <= lowest) & (g > 0)) | ((x >= highest) & (g < 0))
-    free = (~held).to(x.dtype)
-    diagonal = H.diagonal().clamp_min(1e-12 * float(H.diagonal().max().clamp_min(1e-30)))
-    system = H * free[:, None] * free + torch.diag(damping * diagonal * free + (1.0 - free))
-    # rows scaled to a unit diagonal: radians, mm and standard deviations in one system
-    scale = system.diagonal().clamp_min(1e-30).rsqrt()
-    factor, info = torch.linalg.cholesky_ex(system * scale[:, None] * scale)
-    if int(info) != 0:
-        return torch.full_like(x, torch.nan)  # not positive definite: the caller damps more
-    step = -scale * torch.cholesky_solve((scale * free * g)[:, None], factor).squeeze(-1)
-    return (x + step).clamp(lowest, highest) - x
 
 
 def _packed_bounds(layout: Layout, x: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ Progress = Callable[[int, float], None]
 """Called at each recorded step with its number and the total energy."""
 
 
+@runtime_checkable
 class Stepper(Protocol):
     """A method that moves leaves in place. It owns rates and momenta, and nothing else."""
 
