@@ -119,14 +119,14 @@ def linear_from_srgb(encoded: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """Linear light of sRGB values 0..1 (IEC 61966-2-1); differentiable, odd below zero."""
     size = encoded.abs()
     power = ((size.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
-    return torch.sign(encoded) * torch.where(size <= 0.04045, size / 12.92, power)
+    return torch.where(size <= 0.04045, encoded / 12.92, torch.sign(encoded) * power)
 
 
 def srgb_from_linear(linear: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """sRGB values of linear light (IEC 61966-2-1); differentiable, odd below zero."""
     size = linear.abs()
     power = 1.055 * size.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
-    return torch.sign(linear) * torch.where(size <= 0.0031308, size * 12.92, power)
+    return torch.where(size <= 0.0031308, linear * 12.92, torch.sign(linear) * power)
 
 
 def _from_array(array: np.ndarray | Tensor) -> Photograph:
@@ -193,7 +193,9 @@ def _decode(
             raise ValueError(
                 f"{path}: not an image that can be read; give PNG, JPEG or TIFF"
             ) from error
-        exif = header.getexif()
+        # A PNG without EXIF at its front would be decoded just to look for it at the end.
+        skip = header.format == "PNG" and "exif" not in header.info
+        exif = Image.Exif() if skip else header.getexif()
         _check_size(str(path), header.height, header.width, max_size)
         try:
             if header.format in ("PNG", "TIFF"):  # Pillow would cut 16-bit colour down to 8
