@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -80,11 +81,11 @@ class _VertexNormals(torch.autograd.Function):
         return out, None
 
 
-def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+def _array(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().contiguous().numpy()
 
 
-def _meshes(tensor: Tensor) -> np.ndarray[Any, Any]:
+def _meshes(tensor: Tensor) -> NDArray[Any]:
     """The memory of (*B, N, 3) as (meshes, N, 3)."""
     return _array(tensor).reshape(-1, *tensor.shape[-2:])
 
