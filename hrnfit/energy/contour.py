@@ -6,8 +6,13 @@ contour against the nearest mask edge along its normal, and vertices outside the
 Mask edges made by the border of the photograph are no edges of the face and are left out.
 """
 
+# torch and scipy are untyped in places; strict mode would report them, not this file.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -107,12 +112,13 @@ def _edges_of_one(
     """Nearest edge point, its normal and whether it counts, for one window."""
     within = mask > 0.5
     cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
-    edge = within & ~scipy.ndimage.binary_erosion(within, cross)  # the window's border erodes too
+    # the window's border erodes too
+    edge = within & np.logical_not(scipy.ndimage.binary_erosion(within, cross))
     size = mask.shape[0]
     if not edge.any():
         nothing = np.zeros((size, size, 2))
         return nothing, nothing, np.zeros((size, size), bool)
-    beside_border = scipy.ndimage.binary_dilation(~inside, cross)
+    beside_border = np.asarray(scipy.ndimage.binary_dilation(~inside, cross))
     beside_border[[0, -1]] = beside_border[:, [0, -1]] = True
     smooth = scipy.ndimage.gaussian_filter(mask.astype(np.float64), blur, mode="nearest")
     slope = np.stack((np.gradient(smooth, axis=1), np.gradient(smooth, axis=0)), -1)
@@ -125,8 +131,9 @@ def _edges_of_one(
     nearest = scipy.ndimage.distance_transform_edt(
         ~edge, return_distances=False, return_indices=True
     )
-    row, column = nearest
-    return point[row, column], normal[row, column], (edge & ~beside_border)[row, column]
+    row, column = np.asarray(nearest)
+    counts = edge & np.logical_not(beside_border)
+    return point[row, column], normal[row, column], counts[row, column]
 
 
 def edge_distance(
@@ -171,7 +178,7 @@ def _between(lit: Tensor) -> Tensor:
     return (seen.cumsum(1) > 0) & (seen.flip(1).cumsum(1).flip(1) > 0)
 
 
-_EDGES: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_EDGES: MutableMapping[Tensor, tuple[MaskEdges, Tensor]] = WeakIdKeyDictionary()
 """Edges per mask tensor: constants of a stage."""
 
 

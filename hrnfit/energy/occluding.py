@@ -4,8 +4,13 @@ A face-only mesh also ends on the head, at the neck cut and the hair line. Such 
 no contour of the person and never count. Window pixels, y down; nothing here knows a mask.
 """
 
+# torch and scipy are untyped in places; strict mode would report them, not this file.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import NamedTuple
 
 import torch
@@ -59,7 +64,7 @@ def mesh_edges(faces: Int[Tensor, "F 3"]) -> MeshEdges:
     )
 
 
-_EDGES: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_EDGES: MutableMapping[Tensor, MeshEdges] = WeakIdKeyDictionary()
 """Edges per faces tensor: a constant of the topology."""
 
 

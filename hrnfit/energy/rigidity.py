@@ -39,7 +39,7 @@ def strain(
     a, b = triangle_edges(vertices, faces)
     length = a0.square().sum(-1)
     along = (a0 * b0).sum(-1)
-    double_area = torch.linalg.cross(a0, b0).square().sum(-1)  # squared
+    double_area = torch.cross(a0, b0, dim=-1).square().sum(-1)  # squared
     solid = (length > 0) & (double_area > 1e-12 * length.square())
     length = torch.where(solid, length, torch.ones_like(length))
     double_area = torch.where(solid, double_area, torch.ones_like(double_area))
@@ -59,8 +59,8 @@ def oriented_area_ratio(
 ) -> Float[Tensor, "*B F"]:
     """Area over area at rest times the cosine to the normal at rest: 1 unmoved, 0 collapsed or at a
     right angle, negative when turned over. Triangles without area at rest return 1."""
-    n0 = torch.linalg.cross(*triangle_edges(rest, faces))
-    n = torch.linalg.cross(*triangle_edges(vertices, faces))
+    n0 = torch.cross(*triangle_edges(rest, faces), dim=-1)
+    n = torch.cross(*triangle_edges(vertices, faces), dim=-1)
     squared = n0.square().sum(-1)
     solid = squared > 0
     ratio = (n * n0).sum(-1) / torch.where(solid, squared, torch.ones_like(squared))
@@ -74,7 +74,10 @@ def fold_barrier(ratio: Float[Tensor, "*B F"], allowed: float = 0.3) -> Float[Te
 
 @dataclass(frozen=True)
 class Rigidity:
-    """Strain of the current mesh against the coarse mesh of the same coefficients."""
+    """Strain of the current mesh against the coarse mesh of the same coefficients.
+
+    The reference stays attached: a change of coefficients moves both and costs nothing.
+    """
 
     scale: float = 0.2
     """Strain that is visibly wrong: a fifth longer or wider than the coarse face is there."""
@@ -82,7 +85,7 @@ class Rigidity:
 
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
         faces = prediction.model.faces
-        values = strain(prediction.vertices_head, coarse_vertices(prediction), faces) / self.scale
+        values = strain(prediction.vertices_head, prediction.coarse_head, faces) / self.scale
         return Residuals(values, torch.ones_like(values))
 
 
@@ -96,17 +99,9 @@ class FoldBarrier:
 
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
         ratio = oriented_area_ratio(
-            prediction.vertices_head, coarse_vertices(prediction), prediction.model.faces
+            prediction.vertices_head, prediction.coarse_head, prediction.model.faces
         )
         # The mean is over all triangles: one folded among 20,000 would weigh nothing beside the data,
         # so only triangles near the barrier are counted.
         values = fold_barrier(ratio, self.allowed)
         return Residuals(values, (values > 0).to(values.dtype).detach())
-
-
-def coarse_vertices(prediction: Prediction) -> Float[Tensor, "T N 3"]:
-    """Vertices of identity and expression alone, head frame. Attached: a change of coefficients moves
-    mesh and reference together, so it costs nothing."""
-    state = prediction.state
-    identity = state.identity.expand(state.expression.shape[0], -1)
-    return prediction.model.shape(identity, state.expression)

@@ -6,9 +6,14 @@ are taken per 1/64 of the chart whatever the resolution, so a weight means the s
 What keeps triangles from folding is in `energy/rigidity.py`.
 """
 
+# torch and scipy are untyped in places; strict mode would report them, not this file.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 import math
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,19 +192,21 @@ def _stencil(
 
 def _quadratic_form(operator: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     """Mean square over rows and the three channels."""
-    count = max(operator.shape[0], 1) * 3
+    count = 3 * max(len(operator.indptr) - 1, 1)
     per_channel = (operator.T @ operator) / count
     return scipy.sparse.csr_matrix(scipy.sparse.kron(per_channel, scipy.sparse.eye(3)))
 
 
-_USED: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_USED: MutableMapping[Tensor, dict[tuple[int, int], Tensor]] = WeakIdKeyDictionary()
 """Used texels per model's uv tensor and size: a constant of the topology."""
 
 
 def used_by_model(prediction: Prediction, height: int, width: int) -> Bool[Tensor, "H W"]:
     """`chart_texels` of the predicted model, computed once per model and size."""
     model = prediction.model
-    sizes = _USED.setdefault(model.uv, {})
+    if model.uv not in _USED:
+        _USED[model.uv] = {}
+    sizes = _USED[model.uv]
     if (height, width) not in sizes:
         sizes[height, width] = chart_texels(model.uv, model.uv_faces, height, width)
     return sizes[height, width]

@@ -98,13 +98,11 @@ def test_gradient(law, generator):
 def seen(offset: torch.Tensor) -> SimpleNamespace:
     """A model whose first identity coefficient scales the sphere, deformed by an offset."""
     leaf = state(identity=torch.tensor([0.5, 0.0, 0.0], dtype=torch.float64, requires_grad=True))
-
-    def shape(identity, expression):
-        return VERTICES * (1 + identity[..., :1, None])
-
-    coarse = shape(leaf.identity.expand(1, -1), leaf.expression)
-    model = SimpleNamespace(faces=FACES, shape=shape)
-    return SimpleNamespace(state=leaf, model=model, vertices_head=coarse + offset)
+    coarse = VERTICES[None] * (1 + leaf.identity[0])
+    model = SimpleNamespace(faces=FACES)
+    return SimpleNamespace(
+        state=leaf, model=model, coarse_head=coarse, vertices_head=coarse + offset
+    )
 
 
 def test_coefficients_move_freely_and_offsets_do_not():
