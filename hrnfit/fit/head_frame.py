@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.camera import Camera
-from hrnfit.geometry.rotation import rotation_exp
+from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.state import FaceState
 
 if TYPE_CHECKING:
@@ -22,17 +22,8 @@ if TYPE_CHECKING:
 
 
 def T_world_head(state: FaceState) -> Float[Tensor, "T 4 4"]:
-    """Head poses, mm: R = exp(rotation) R_reference, t = t_reference + translation."""
-    pose, reference = (
-        state.pose.detach().cpu().double(),
-        state.pose_reference.detach().cpu().double(),
-    )
-    R = rotation_exp(pose[:, :3]) @ reference[:, :3, :3]
-    t = reference[:, :3, 3] + pose[:, 3:]
-    T = reference.clone()
-    T[:, :3, :3] = R
-    T[:, :3, 3] = t
-    return T
+    """Head poses, mm, float64 on the CPU."""
+    return pose_matrix(state.pose.detach().cpu().double(), state.pose_reference.cpu().double())
 
 
 def exported_cameras(result: FitResult) -> tuple[Camera, ...]:

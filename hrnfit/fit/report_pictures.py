@@ -115,5 +115,5 @@ def _top(values: Tensor) -> float:
 
 
 def _gradient(ramp: tuple[tuple[int, int, int], ...]) -> str:
-    stops = ", ".join("#%02x%02x%02x" % stop for stop in ramp)
+    stops = ", ".join("#{:02x}{:02x}{:02x}".format(*stop) for stop in ramp)
     return f"linear-gradient(90deg, {stops})"
