@@ -7,6 +7,7 @@ machines, aborts on concurrent use in one of its variants, and doubles the compi
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use and keep the machine code on disk, where a folder can be written."""
+    function = inspect.unwrap(function)  # run-time type checking wraps every function of a module
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
