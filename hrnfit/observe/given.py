@@ -22,15 +22,9 @@ MASK_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 Points = Landmarks | Tensor | np.ndarray | Sequence[Sequence[float]]
 GivenLandmarks = (
-    str
-    | Path
-    | Landmarks
-    | Mapping[str, Any]
-    | Sequence[Points | None]
-    | np.ndarray
-    | Tensor
-    | None
+    str | Path | Landmarks | Mapping[str, Any] | Sequence[Any] | np.ndarray | Tensor | None
 )
+"""A JSON file, points of one image, or `Points` of several by name or in order (None: not given)."""
 
 
 def masks_by_name(

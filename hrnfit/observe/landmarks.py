@@ -26,6 +26,9 @@ from hrnfit.observe.selfocclusion import visibility
 FIRST_SIZE = 1024
 """Long side of the image in which faces are first looked for, px."""
 
+TILE_SIZE = 384
+"""Side of the tiles in which small faces are looked for, px; MediaPipe's detector sees 128."""
+
 CROP_SIZE = 640
 """Side of the refining crops, px. FaceMesh itself works at 256 px on two thirds of them."""
 
@@ -141,12 +144,12 @@ def _search_windows(height: int, width: int) -> Iterator[tuple[np.ndarray, tuple
     shift = (FIRST_SIZE - padded * np.array([width, height])) / 2
     yield _scaled(padded, *shift), (FIRST_SIZE, FIRST_SIZE)
     # A small face, only in overlapping tiles.
-    for tiles in (2, 4):
+    for tiles in (2, 4, 8):
         side = max(height, width) * 2.0 / (tiles + 1)
-        scale = FIRST_SIZE / side
+        scale = TILE_SIZE / side
         for top in np.arange(0.0, max(height - side / 2, 1), side / 2):
             for left in np.arange(0.0, max(width - side / 2, 1), side / 2):
-                yield _scaled(scale, -left * scale, -top * scale), (FIRST_SIZE, FIRST_SIZE)
+                yield _scaled(scale, -left * scale, -top * scale), (TILE_SIZE, TILE_SIZE)
     # A photograph without an orientation tag may lie on its side or upside down.
     centre = np.array([width, height]) / 2
     for turns in (1, 3, 2):

@@ -85,9 +85,12 @@ def _named_images(images: Images) -> dict[str, ImageSource]:
         several = isinstance(images, Sequence) and not isinstance(images, str)
         sources = list(images) if several else [images]  # type: ignore[list-item]
         stems = [_stem(source, i) for i, source in enumerate(sources)]
-        for i, source in enumerate(sources):
-            if stems.count(stems[i]) > 1 and isinstance(source, (str, Path)):
-                stems[i] = f"{Path(source).resolve().parent.name}_{stems[i]}"
+        stems = [
+            f"{Path(source).resolve().parent.name}_{stem}"
+            if stems.count(stem) > 1 and isinstance(source, (str, Path))
+            else stem
+            for stem, source in zip(stems, sources, strict=True)
+        ]
         twice = [stem for stem in stems if stems.count(stem) > 1]
         if twice:
             raise ValueError(f"images: {twice[0]!r} is given twice; give each image once")
