@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hrnfit.model.dense_landmarks import robust_embedding
+from hrnfit.model.dense_landmarks import MAX_GAP, closest_on_surface, robust_embedding
 from hrnfit.model.face_model import FaceModel, LandmarkSet
 from hrnfit.model.linear import LinearFaceModel, landmark_positions
 from hrnfit.model.painting import Scene, painted_scene
@@ -25,6 +25,9 @@ LIGHTS = ((0.0, 0.3, 1.0), (-0.8, 0.5, 0.7), (0.8, 0.5, 0.7))
 """Directions to the key light in the camera's frame with y up; turn by turn."""
 
 AMBIENT, KEY = 0.45, 0.6
+
+FIRST_IRIS = 468
+"""FaceMesh points from here on lie on the irises."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def measure_landmarks(
             shot = take_shot(scene, focus, R, LIGHTS[k % len(LIGHTS)], rasterizer, settings)
             marks = detector.detect(shot.image)
             if marks is not None:
-                found.append(back_project(marks.points, marks.confidence, shot, scene.faces))
+                hits = back_project(marks.points, marks.confidence, shot, scene.faces)
+                found.append(on_model(hits, scene, model.faces))
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -164,6 +168,28 @@ def back_project(
     squarely = torch.where(cosine > 0.3, cosine**2, 0.0)
     weight = confidence.to(squarely) * squarely * (triangle >= 0)
     return Hits(triangle, barycentric, weight)
+
+
+def on_model(hits: Hits, scene: Scene, faces: Int[Tensor, "F 3"]) -> Hits:
+    """Hits on the filling of a hole moved to the closest point of the model itself, at most 4 mm away.
+
+    Lid points often land on the painted eyeball next to the lid. Iris points there mean the eyeball,
+    which the model lacks: they count as not seen.
+    """
+    filling = hits.triangles >= len(faces)
+    if not bool(filling.any()):
+        return hits
+    corners = scene.faces[hits.triangles[filling].long()].long()
+    places = (scene.vertices[corners] * hits.barycentric[filling][..., None]).sum(dim=1)
+    used = int(faces.max()) + 1
+    triangles, barycentric, gap = closest_on_surface(scene.vertices[:used], faces, places)
+    moved = Hits(hits.triangles.clone(), hits.barycentric.clone(), hits.weight.clone())
+    moved.triangles[filling] = triangles.to(moved.triangles)
+    moved.barycentric[filling] = barycentric
+    moved.weight[filling] *= gap < MAX_GAP
+    if bool(filling[FIRST_IRIS:].any()):
+        moved.weight[FIRST_IRIS:] = 0.0
+    return moved
 
 
 def _perspective_barycentric(

@@ -1,3 +1,5 @@
+# pyright: basic
+# scipy.sparse and half of numpy's functions carry no types that strict mode accepts.
 """One seam-free UV chart for a surface with the topology of a disk with holes.
 
 Holes are closed by a virtual centre vertex, the outer boundary is laid on a convex superellipse, and
@@ -55,7 +57,7 @@ def disk_chart(
     wish = np.concatenate([wish, [wish[loop].mean() for loop in holes]])
     rim = _rim(points, outer)
     weights = _mean_value_weights(closed_points, closed)
-    best, best_cost = None, np.inf
+    best, best_cost = np.zeros((0, 2)), np.inf
     for _ in range(steps + 1):
         flat = _solve(weights, outer, rim)
         stretch, cost = _stretch(closed_points, flat, closed, wish)
@@ -63,7 +65,7 @@ def disk_chart(
             break
         best, best_cost = flat, cost
         weights = cast("sp.csr_matrix", weights @ sp.diags(stretch**-0.5)).tocsr()
-    chart = np.stack([best[:, 0], -best[:, 1]], axis=1)[: len(points)]  # pyright: ignore
+    chart = np.stack([best[:, 0], -best[:, 1]], axis=1)[: len(points)]
     return torch.from_numpy(0.5 + 0.5 * (1.0 - 2.0 * margin) * chart).to(vertices)
 
 
@@ -234,7 +236,7 @@ def _solve(weights: sp.csr_matrix, outer: Array, rim: Array) -> Array:
     inner = np.setdiff1d(np.arange(n), outer)
     total = np.asarray(weights.sum(axis=1)).ravel()
     system = (sp.diags(total) - weights).tocsr()[inner]
-    flat[inner] = spsolve(system[:, inner].tocsc(), -(system[:, outer] @ rim))
+    flat[inner] = np.asarray(spsolve(system[:, inner].tocsc(), -(system[:, outer] @ rim)))
     return flat
 
 

@@ -24,6 +24,12 @@ EXTENT_TOLERANCE = 1.0
 """Largest difference of the mean's bounding box from the measured one, mm: same triangles on another
 mean (or another unit) is another model."""
 
+MAX_GAP = 4.0
+"""A point farther from the model's surface than this is not on it, mm."""
+
+MIN_SHARE = 0.25
+"""Detections of a point over those of the usual point; fewer: it is hidden or beside the model."""
+
 
 def mesh_key(faces: Int[Tensor, "F 3"]) -> str:
     """Name of a topology: a hash of its triangles."""
@@ -76,8 +82,8 @@ def robust_embedding(
 
     `triangles`: triangle that the detected point lies on, of `faces`; others count as seen nowhere.
     `barycentric`: may leave the triangle a little. `weight`: 0 where not seen. A point seen in fewer
-    than a quarter of the usual number of detections, or whose centre is farther than 4 mm from the
-    surface, is missing. The spread is the weighted median distance from the centre over its ratio to
+    than `MIN_SHARE` of the usual number of detections, or whose centre is farther than `MAX_GAP` from
+    the surface, is missing. The spread is the weighted median distance from the centre over its ratio to
     the standard deviation in a plane (1.177).
     """
     seen = (triangles >= 0) & (triangles < len(faces)) & (weight > 0)
@@ -90,7 +96,7 @@ def robust_embedding(
     index, weights, gap = closest_on_surface(mean, faces, centre.to(mean))
     count = seen.sum(dim=0)
     usual = count.float().median()
-    missing = (count < 0.25 * usual) | (gap > 4.0) | (count == 0)
+    missing = (count < MIN_SHARE * usual) | (gap > MAX_GAP) | (count == 0)
     return LandmarkSet(
         triangles=torch.where(missing, -1, index).int(),
         barycentric=torch.where(missing[:, None], 0.0, weights).to(mean),
@@ -105,13 +111,13 @@ def closest_on_surface(
 
     Exact among the 48 triangles whose centres are nearest: enough for evenly sized triangles.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
     from trimesh.triangles import closest_point, points_to_barycentric
 
     corners = vertices.cpu().double().numpy()[faces.cpu().numpy()]
     query = points.cpu().double().numpy()
     near = min(48, len(corners))
-    _, candidate = cKDTree(corners.mean(axis=1)).query(query, k=near)
+    _, candidate = KDTree(corners.mean(axis=1)).query(query, k=near)
     candidate = candidate.reshape(len(query), near)
     repeated = np.repeat(query, near, axis=0)
     foot = closest_point(corners[candidate.ravel()], repeated).reshape(len(query), near, 3)

@@ -42,6 +42,9 @@ LANDMARKS_68 = (
 )
 """Vertices of the Multi-PIE points, from the same README."""
 
+PARTS = {"face": FACE_VERTICES, "head": HEAD_VERTICES}
+"""Parts that can be fitted, and how many leading vertices they have."""
+
 INFO = ModelInfo(
     name="ict",
     licence="MIT, (c) 2020 USC Institute for Creative Technologies",
@@ -76,8 +79,8 @@ def import_folder(folder: str | Path, part: str = "face") -> LinearFaceModel:
     if not neutral.is_file():
         raise FileNotFoundError(f"{folder}: no generic_neutral_mesh.obj, so not an ICT folder")
     mean, faces = _read_obj(neutral)
-    keep = FACE_VERTICES if part == "face" else HEAD_VERTICES
-    keep, mean = min(keep, len(mean)), mean[:keep]
+    keep = min(_count(part), len(mean))
+    mean = mean[:keep]
     others = sorted(p for p in folder.glob("*.obj") if p != neutral)
     identities = [p for p in others if re.fullmatch(r"identity\d+", p.stem)]
     expressions = [p for p in others if p not in identities]
@@ -113,7 +116,7 @@ def assemble(
 ) -> LinearFaceModel:
     """A model of the first `keep` vertices, from arrays in cm.
 
-    The head frame keeps the file's axes; its origin moves to the mean of the kept vertices, so that
+    Expressions that move none of them (the pupils') are left out. The head frame keeps the file's axes; its origin moves to the mean of the kept vertices, so that
     a turn of the head does not swing it far."""
     if marks.max() >= keep:
         raise ValueError(
@@ -125,12 +128,14 @@ def assemble(
     kept = torch.from_numpy(faces[(faces < keep).all(axis=1)].astype(np.int32))
     jaw = torch.from_numpy(marks)
     mean_albedo, albedo_basis = smooth_albedo()
+    moving = np.abs(expression[:, :keep]).max(axis=(1, 2)) > 1e-5
+    names = tuple(name for name, moves in zip(expression_names, moving, strict=True) if moves)
     return LinearFaceModel(
         info=INFO,
         mean=points,
         identity_basis=_flat(identity, keep),
-        expression_basis=_flat(expression, keep),
-        expression_names=expression_names,
+        expression_basis=_flat(expression[moving], keep),
+        expression_names=names,
         expression_is_blendshape=True,
         faces=kept,
         uv=(uv := disk_chart(points, kept, face_density(points, points[jaw[30]]))),
@@ -166,13 +171,18 @@ def _flat(basis: Float[np.ndarray, "K N 3"], keep: int) -> Float[Tensor, "K N3"]
     return torch.from_numpy(np.ascontiguousarray(basis[:, :keep]).reshape(len(basis), -1) * 10.0)
 
 
-def _kept(part: str, meta: np.ndarray) -> int:
+def _count(part: str) -> int:
     """Number of leading vertices of the part."""
-    if part not in ("face", "head"):
-        raise ValueError(f"part: expected 'face' or 'head', got '{part}'")
+    if part not in PARTS:
+        raise ValueError(f"part: expected {' or '.join(PARTS)}, got '{part}'")
+    return PARTS[part]
+
+
+def _kept(part: str, meta: np.ndarray) -> int:
+    """The same, from a compact file's own table when it has one."""
+    default = _count(part)
     slices = json.loads(str(meta)).get("vertex_slices", {})
-    name, default = ("face", FACE_VERTICES) if part == "face" else ("head_neck", HEAD_VERTICES)
-    return int(slices.get(name, (0, default))[1])
+    return int(slices.get("face" if part == "face" else "head_neck", (0, default))[1])
 
 
 def _mode(path: Path, mean: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:

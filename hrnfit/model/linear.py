@@ -167,7 +167,7 @@ def _moved(value: object, target: torch.dtype | torch.device | str) -> object:
     if isinstance(value, dict):
         return {key: _moved(entry, target) for key, entry in value.items()}
     if isinstance(value, LandmarkSet):
-        return LandmarkSet(
-            **{f.name: _moved(getattr(value, f.name), target) for f in fields(value)}
+        return replace(
+            value, **{f.name: _moved(getattr(value, f.name), target) for f in fields(value)}
         )
     return value

@@ -22,9 +22,7 @@ from hrnfit.model.appearance import smooth_albedo
 from hrnfit.model.dense_landmarks import shipped_landmarks
 from hrnfit.model.face_model import LandmarkSet, ModelInfo
 from hrnfit.model.linear import LinearFaceModel
-from hrnfit.model.validate import check_model_arrays
-
-FORMAT = "hrnfit-model-1"
+from hrnfit.model.validate import FORMAT, check_model_arrays
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -39,7 +37,8 @@ def load_model(name_or_path: str | Path = store.GENERIC) -> LinearFaceModel:
     if path.is_dir():
         return with_shipped_landmarks(ict.import_folder(path))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here: on a damaged archive np.load leaves its own handle open
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             keys = set(file.files)
@@ -52,6 +51,11 @@ def load_model(name_or_path: str | Path = store.GENERIC) -> LinearFaceModel:
         return with_shipped_landmarks(ict.import_compact(path))
     check_model_arrays(arrays, f"model file {path}")
     return with_shipped_landmarks(_model(arrays))
+
+
+def list_models() -> dict[str, Path]:
+    """Files of the models that `load_model` knows by name."""
+    return store.model_files()
 
 
 def with_shipped_landmarks(model: LinearFaceModel) -> LinearFaceModel:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import sys
 from pathlib import Path
-
-import hrnfit
 
 GENERIC = "generic"
 
@@ -34,7 +33,7 @@ def models_folder() -> Path:
 
 def generic_file() -> Path:
     """The packaged model: inside the wheel, or beside the package in a source checkout."""
-    package = Path(hrnfit.__file__).parent
+    package = Path(__file__).resolve().parents[1]
     places = [root / "priors" / "generic" / "generic.npz" for root in (package, package.parent)]
     for place in places:
         if place.is_file():
@@ -53,6 +52,14 @@ def model_files() -> dict[str, Path]:
     for path in sorted(models_folder().glob("*.npz")):
         found.setdefault(path.stem, path)
     return found
+
+
+def check_name(name: str) -> None:
+    """A model's name is a plain file stem."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError(f"model name '{name}': use letters, digits, - and _ only")
+    if name == GENERIC:
+        raise ValueError("model name 'generic' is taken by the packaged model; choose another")
 
 
 def resolve(name_or_path: str | Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 
@@ -14,7 +14,7 @@ def mirror_pairs(vertices: Float[Tensor, "N 3"], tolerance: float = 0.5) -> Int[
     `tolerance`: largest distance from the mirrored position, mm.
     """
     points = vertices.detach().cpu().double().numpy()
-    distance, index = cKDTree(points).query(points * [-1.0, 1.0, 1.0])
+    distance, index = KDTree(points).query(points * [-1.0, 1.0, 1.0])
     pairs = torch.from_numpy(index).to(torch.int32)
     if distance.max() > tolerance:
         return None

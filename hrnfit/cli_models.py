@@ -1,0 +1,164 @@
+"""`hrnfit models list | info | add | landmarks`: which face models there are, and adding another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from hrnfit.model import ict, store
+from hrnfit.model.linear import LinearFaceModel
+from hrnfit.model.load import load_model, save_model
+
+logger = logging.getLogger(__name__)
+
+
+def list_models() -> None:
+    """List the models known by name."""
+    table = Table("name", "identity", "expression", "albedo", "vertices", "commercial use", "file")
+    for name, path in store.model_files().items():
+        try:
+            model = load_model(path)
+        except ValueError as error:
+            table.add_row(name, "", "", "", "", "", f"broken: {error}")
+            continue
+        counts = (model.n_identity, model.n_expression, model.n_albedo, model.n_vertices)
+        allowed = "yes" if model.info.commercial else "no"
+        table.add_row(name, *(str(count) for count in counts), allowed, str(path))
+    console = Console()
+    console.print(table)
+    console.print(f"Your own models lie in {store.models_folder()}")
+
+
+def info(model: tyro.conf.Positional[str]) -> None:
+    """Show one model: licence, sizes, regions, landmark sets.
+
+    Args:
+        model: Name of a model, or its file.
+    """
+    loaded = load_model(model)
+    table = Table(show_header=False)
+    for key, value in _facts(loaded).items():
+        table.add_row(key, value)
+    Console().print(table)
+
+
+def add(
+    name: tyro.conf.Positional[str],
+    path: tyro.conf.Positional[Path],
+    part: str = "face",
+    replace_existing: bool = False,
+) -> None:
+    """Add a model under a name: an hrnfit npz, a compact ICT npz, or an ICT-FaceKit folder.
+
+    Args:
+        name: Name to use it by, as in `--model NAME`.
+        path: The file, or the folder FaceXModel of ICT-FaceKit.
+        part: ICT only: face, or head (with neck and back of the head).
+        replace_existing: Overwrite a model of that name.
+    """
+    store.check_name(name)
+    target = store.models_folder() / f"{name}.npz"
+    if target.exists() and not replace_existing:
+        raise ValueError(
+            f"there is a model '{name}' already ({target}); choose another name or "
+            "pass --replace-existing"
+        )
+    loaded = _imported(path, part)
+    loaded = replace(loaded, info=replace(loaded.info, name=name))
+    save_model(loaded, target)
+    console = Console()
+    console.print(f"added '{name}': {target}")
+    if "mediapipe478" not in loaded.landmarks:
+        console.print(f"next: hrnfit models landmarks {name}   (dense landmarks, a minute)")
+
+
+def landmarks(model: tyro.conf.Positional[str], samples: int = 4) -> None:
+    """Measure where the detector sees its 478 points on a model, and write them into its file.
+
+    Args:
+        model: Name of a model, or its npz file.
+        samples: Sampled identities beside the mean.
+    """
+    from hrnfit.fit.dense_landmarks import DenseSettings, measure_landmarks
+    from hrnfit.observe.landmarks import MediaPipeDetector
+    from hrnfit.render.cpu import CpuRasterizer
+
+    path = store.resolve(model)
+    if str(model) == store.GENERIC or not _is_own_format(path):
+        raise ValueError(
+            f"'{model}' is not a model file of yours; first `hrnfit models add NAME {path}`, "
+            "then `hrnfit models landmarks NAME`"
+        )
+    loaded = load_model(path)
+    with Progress(transient=True) as bar:
+        task = bar.add_task("looking at the model", total=None)
+        marks = measure_landmarks(
+            loaded,
+            MediaPipeDetector(),
+            CpuRasterizer(),
+            DenseSettings(samples=samples),
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    save_model(replace(loaded, landmarks=loaded.landmarks | {"mediapipe478": marks}), path)
+    present = marks.triangles >= 0
+    spread = float(marks.spread[present].median())
+    Console().print(
+        f"{int(present.sum())} of {len(present)} points, median spread {spread:.2f} mm: {path}"
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run one of the commands."""
+    commands = {"list": list_models, "info": info, "add": add, "landmarks": landmarks}
+    given = [argument for argument in arguments if argument != "--debug"]
+    tyro.extras.subcommand_cli_from_dict(commands, prog="hrnfit models", args=given)
+
+
+def _imported(path: Path, part: str) -> LinearFaceModel:
+    """The model at the path; the part matters only to ICT files."""
+    if part not in ict.PARTS:
+        raise ValueError(f"--part: expected {' or '.join(ict.PARTS)}, got '{part}'")
+    if part == "face":
+        return load_model(path)
+    return ict.import_folder(path, part) if path.is_dir() else ict.import_compact(path, part)
+
+
+def _is_own_format(path: Path) -> bool:
+    """Whether the file is a model npz that landmarks can be written into."""
+    import numpy as np
+
+    if path.is_dir():
+        return False
+    load_model(path)
+    with np.load(path, allow_pickle=False) as file:
+        return "format" in file
+
+
+def _facts(model: LinearFaceModel) -> dict[str, str]:
+    """What to show of a model."""
+    expression = "blendshapes" if model.expression_is_blendshape else "modes"
+    marks = [
+        f"{scheme} ({int((found.triangles >= 0).sum())} of {len(found.triangles)}, "
+        f"spread {float(found.spread.median()):.2f} mm)"
+        for scheme, found in model.landmarks.items()
+    ]
+    return {
+        "name": model.info.name,
+        "licence": model.info.licence,
+        "commercial use": "yes" if model.info.commercial else "no",
+        "source": model.info.source,
+        "mesh": f"{model.n_vertices} vertices, {len(model.faces)} triangles",
+        "identity": f"{model.n_identity} modes",
+        "expression": f"{model.n_expression} {expression}: {', '.join(model.expression_names)}",
+        "albedo": f"{model.n_albedo} modes, {model.albedo_mean.shape[0]} px",
+        "regions": ", ".join(model.regions) or "none",
+        "landmarks": "; ".join(marks) or "none",
+        "mirror pairs": "yes" if model.mirror is not None else "no",
+    }
