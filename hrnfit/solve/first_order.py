@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from hrnfit.check import check_one_of
 from hrnfit.solve.loop import Energy, Evaluated, Loop, Progress
 from hrnfit.solve.solver import Leaves, Solution
 
@@ -22,9 +23,7 @@ def schedule_factor(schedule: Schedule, fraction: float, last: float) -> float:
         return 1.0
     if schedule == "cosine":
         return last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * fraction))
-    if schedule == "exponential":
-        return last**fraction
-    raise ValueError(f"schedule {schedule!r} is unknown; constant, cosine or exponential")
+    return last**fraction
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class Adam:
     rates: Mapping[str, float]
     """Step of each leaf, in its unit (mm, rad, standard deviations)."""
     schedule: Schedule = "cosine"
+    """`constant`, `cosine` or `exponential`."""
     last: float = 0.1
     """Factor on the rates at the end of the schedule."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -43,6 +43,7 @@ class Adam:
         self, energy: Energy, leaves: Leaves, progress: Progress | None = None
     ) -> Solution:
         """Leaves of lowest energy. Raises ValueError for a free leaf without a rate."""
+        check_one_of("schedule", self.schedule, get_args(Schedule))
         missing = sorted(set(leaves) - set(self.rates))
         if missing:
             raise ValueError(f"rates: none given for {', '.join(missing)}; give one per free leaf")

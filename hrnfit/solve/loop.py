@@ -56,7 +56,8 @@ class Loop:
         self, stepper: Stepper, energy: Energy, leaves: Leaves, progress: Progress | None = None
     ) -> Solution:
         """The best state seen. `leaves` themselves are not changed."""
-        run = _Run({n: leaf.detach().clone().requires_grad_() for n, leaf in leaves.items()})
+        moving = {n: leaf.detach().clone().requires_grad_() for n, leaf in leaves.items()}
+        run = _Run(moving, good=_copied(leaves), best=_copied(leaves))
         stepper.begin(run.leaves, 1.0)
         outcome, step = Outcome.MAX_STEPS, 0
         while step < self.steps:
@@ -86,8 +87,8 @@ class _Run:
     """State of one run: the moving leaves, the last good and the best copies, the trace."""
 
     leaves: Leaves
-    good: Leaves = field(default_factory=dict)
-    best: Leaves = field(default_factory=dict)
+    good: Leaves
+    best: Leaves
     best_energy: float = math.inf
     rollbacks: int = 0
     energies: list[float] = field(default_factory=list)
@@ -104,7 +105,7 @@ class _Run:
             self.best, self.best_energy = before, value
         self.energies.append(value)
         for name, term in terms.items():
-            self.terms.setdefault(name, []).append(float(term))
+            self.terms.setdefault(name, []).append(float(term.detach()))
         return True
 
     def restore(self) -> None:
@@ -127,7 +128,7 @@ class _Run:
         )
         if finite:
             self.energies.append(value)
-        final = self.leaves if finite and value <= self.best_energy else self.best or self.leaves
+        final = self.leaves if finite and value <= self.best_energy else self.best
         if not finite and outcome is Outcome.MAX_STEPS:
             outcome = Outcome.NON_FINITE
         terms = {name: tuple(values) for name, values in self.terms.items()}
