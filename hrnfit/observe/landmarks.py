@@ -178,10 +178,11 @@ def _upright_crop(points: np.ndarray, margin: float) -> np.ndarray:
 def _warp(codes: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Window of `size` (w, h) through a similarity; pixel centres at +0.5, averaged when shrinking."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    codes, matrix = _cut_out(codes, matrix, size)
     factor = max(1, int(np.floor(1 / scale + 1e-6)))
     if factor > 1:  # bilinear look-up would skip pixels: average whole blocks first
-        height, width = codes.shape[0] // factor * factor, codes.shape[1] // factor * factor
-        block = (width // factor, height // factor)
+        height, width = (max(factor, n // factor * factor) for n in codes.shape[:2])
+        block = (max(1, width // factor), max(1, height // factor))
         codes = cv2.resize(codes[:height, :width], block, interpolation=cv2.INTER_AREA)
         matrix = np.column_stack([matrix[:, :2] * factor, matrix[:, 2]])
     # cv2 counts from the centre of the first pixel: m(c + 0.5) - 0.5.
@@ -189,6 +190,20 @@ def _warp(codes: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.nd
     shifted[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
     interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     return cv2.warpAffine(codes, shifted, size, flags=interpolation, borderValue=(127, 127, 127))
+
+
+def _cut_out(
+    codes: np.ndarray, matrix: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the image that the window sees, with a border, and the matrix from there."""
+    corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size]) - matrix[:, 2]
+    seen = np.linalg.solve(matrix[:, :2], corners.T)  # (2, 4) image px
+    border = 4 + 0.02 * float(np.ptp(seen))
+    limit = np.array([codes.shape[1], codes.shape[0]])
+    low = np.clip(np.floor(seen.min(1) - border), 0, limit - 1).astype(int)
+    high = np.clip(np.ceil(seen.max(1) + border), low + 1, limit).astype(int)
+    shifted = np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ low])
+    return codes[low[1] : high[1], low[0] : high[0]], shifted
 
 
 def _map_back(face: np.ndarray, matrix: np.ndarray) -> np.ndarray:
