@@ -19,15 +19,15 @@ CLAY = (0.58, 0.565, 0.55)
 """Linear reflectance of the clay: a warm grey."""
 
 LAMPS = (
-    ((-0.55, -0.65, -0.75), (0.95, 0.93, 0.90)),
-    ((0.90, -0.10, -0.55), (0.26, 0.29, 0.34)),
+    ((-0.55, -0.65, -0.75), (0.80, 0.785, 0.76)),
+    ((0.90, -0.10, -0.55), (0.22, 0.25, 0.29)),
     ((0.10, 0.90, -0.40), (0.10, 0.10, 0.11)),
 )
 """Direction to the lamp in the camera frame (x right, y down, z forward) and its linear colour: a key
 from the upper left shows relief best, a cool fill and a floor bounce keep the shadow side readable."""
 
-AMBIENT = 0.12
-GLOSS, SHARPNESS = 0.10, 18.0
+AMBIENT = 0.09
+GLOSS, SHARPNESS = 0.07, 18.0
 """Strength and exponent of the highlight (Blinn-Phong): it makes fine relief readable."""
 
 

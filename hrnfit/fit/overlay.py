@@ -46,9 +46,9 @@ class ViewPictures:
     """Clay render per level, sRGB with opacity; same window."""
     textured: Layer
     """The fine level with albedo under the fitted light."""
-    modelled: dict[str, Float[np.ndarray, "L 2"]]
+    modelled: dict[str, Float[np.ndarray, "_ 2"]]
     """Model landmarks per level, px of the window."""
-    observed: Float[np.ndarray, "L 2"]
+    observed: Float[np.ndarray, "P 2"]
     """Landmarks the fit was given, px of the window; may be empty."""
 
 
@@ -78,7 +78,7 @@ def view_pictures(
 
 
 def face_window(
-    camera: Camera, vertices: Float[Tensor, "N 3"], size: int, margin: float = 0.25
+    camera: Camera, vertices: Float[Tensor, "N 3"], size: int, margin: float = 0.14
 ) -> Camera:
     """The camera of a window around the projected vertices, at most `size` px on its longer side.
 

@@ -1,0 +1,187 @@
+"""Level meshes: geometry of each level, subdivision that follows the curvature, landmarks on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from hrnfit.fit.levels import (
+    enough_subdivisions,
+    fine_mesh,
+    landmark_points,
+    level_meshes,
+    neutral_mesh,
+    subdivided_landmarks,
+)
+from hrnfit.fit.result import MeshLevel
+from hrnfit.geometry.mesh import subdivide, vertex_normals
+from hrnfit.geometry.rotation import pose_matrix
+from hrnfit.model.deformation import deformation_operator
+from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.model.linear import LinearFaceModel
+from hrnfit.state import Sharing, zero_state
+from tests.fit.small_result import grid, make_result
+
+
+def spherical(size: int = 13) -> MeshLevel:
+    """A cap of a sphere of 80 mm around the origin, with its true normals."""
+    uv, faces = grid(size)
+    plane = (uv - 0.5) * torch.tensor([1.6, -1.6])
+    normals = normalize(torch.cat([plane, torch.ones(len(uv), 1)], -1), dim=-1)
+    return MeshLevel("mid", 80 * normals, normals, faces, uv, faces)
+
+
+def landmarks(faces: torch.Tensor, count: int, generator: torch.Generator) -> LandmarkSet:
+    weights = torch.rand(count, 3, generator=generator)
+    triangles = torch.randint(len(faces), (count,), generator=generator).int()
+    triangles[0] = -1
+    return LandmarkSet(triangles, weights / weights.sum(-1, keepdim=True), torch.zeros(count))
+
+
+@pytest.fixture
+def model(generator) -> LinearFaceModel:
+    mesh = spherical(9)
+    n = 3 * len(mesh.vertices)
+    return LinearFaceModel(
+        info=ModelInfo("cap", "Apache-2.0", True, "by hand"),
+        mean=mesh.vertices,
+        identity_basis=torch.randn(2, n, generator=generator),
+        expression_basis=torch.randn(2, n, generator=generator),
+        expression_names=("a", "b"),
+        expression_is_blendshape=True,
+        faces=mesh.faces,
+        uv=mesh.uv,
+        uv_faces=mesh.uv_faces,
+        albedo_mean=torch.full((4, 4, 3), 0.3),
+        albedo_basis=torch.zeros(1, 4, 4, 3),
+        landmarks={"ibug68": landmarks(mesh.faces, 68, generator)},
+    )
+
+
+def state_of(model: LinearFaceModel, generator: torch.Generator):
+    frame = torch.tensor([0, 1])
+    sharing = Sharing(frame=frame, light=frame, displacement=frame)
+    state = zero_state(
+        identity=2, expression=2, albedo=1, sharing=sharing, deformation=8, displacement=16
+    )
+    reference = state.pose_reference.clone()
+    reference[:, :3, 3] = torch.tensor([[100.0, 50.0, 900.0], [0.0, 0.0, 700.0]])
+    return sharing, state.replace(
+        identity=torch.tensor([0.5, -1.0]),
+        expression=torch.tensor([[0.2, 0.4], [0.0, 0.9]]),
+        pose=0.3 * torch.randn(2, 6, generator=generator),
+        pose_reference=reference,
+        deformation=torch.randn(8, 8, 3, generator=generator),
+    )
+
+
+def levels_of(model, state, displacement, **options):
+    n = len(model.mean)
+    operator = deformation_operator(model.faces, model.uv, model.uv_faces, n, 8)
+    return operator, level_meshes(model, state, operator, displacement, **options)
+
+
+def test_coarse_and_mid_are_model_and_map_under_the_pose(model, generator):
+    _, state = state_of(model, generator)
+    operator, meshes = levels_of(model, state, torch.zeros(16, 16))
+    poses = pose_matrix(state.pose, state.pose_reference)
+    for t in range(2):
+        head = model.shape(state.identity[None], state.expression[t : t + 1])[0]
+        R, shift = poses[t, :3, :3], poses[t, :3, 3]
+        torch.testing.assert_close(
+            meshes["coarse"][t].vertices, head @ R.mT + shift, atol=2e-4, rtol=0
+        )
+        moved = head + operator(state.deformation)
+        torch.testing.assert_close(
+            meshes["mid"][t].vertices, moved @ R.mT + shift, atol=2e-4, rtol=0
+        )
+
+
+def test_fine_keeps_the_vertices_of_mid_first(model, generator):
+    _, state = state_of(model, generator)
+    _, meshes = levels_of(model, state, torch.zeros(16, 16), subdivisions=2)
+    mid, fine = meshes["mid"][0], meshes["fine"][0]
+    assert len(fine.faces) == 16 * len(mid.faces)
+    torch.testing.assert_close(fine.vertices[: len(mid.vertices)], mid.vertices)
+    torch.testing.assert_close(fine.uv[: len(mid.uv)], mid.uv)
+
+
+def test_constant_displacement_moves_along_the_normals():
+    mid = spherical()
+    flat = fine_mesh(mid, {}, torch.zeros(8, 8), 1)
+    raised = fine_mesh(mid, {}, torch.full((8, 8), 2.5), 1)
+    radius = flat.vertices.norm(dim=-1)
+    torch.testing.assert_close(raised.vertices.norm(dim=-1), radius + 2.5, atol=0.01, rtol=0)
+
+
+def test_subdivision_follows_the_sphere():
+    mid = spherical()
+    split = subdivide(mid.faces, len(mid.vertices))
+    straight = (80 - split.apply(mid.vertices).norm(dim=-1)).abs().max()
+    curved = (80 - fine_mesh(mid, {}, torch.zeros(8, 8), 1).vertices.norm(dim=-1)).abs().max()
+    assert straight > 0.2
+    assert curved < 0.02 * straight
+
+
+def test_creases_do_not_swell():
+    ridge = torch.tensor([[0.0, 0, 10], [0, 20, 10], [-10, 10, 0], [10, 10, 0]])
+    faces = torch.tensor([[0, 1, 2], [1, 0, 3]], dtype=torch.int32)
+    uv = torch.tensor([[0.5, 0.1], [0.5, 0.9], [0.1, 0.5], [0.9, 0.5]])
+    wild = normalize(torch.tensor([[1.0, 1, 0], [-1, -1, 0], [0, 1, 0], [0, -1, 0]]), dim=-1)
+    mesh = MeshLevel("mid", ridge, wild, faces, uv, faces)
+    middle = subdivide(faces, 4).apply(ridge)
+    bulge = (fine_mesh(mesh, {}, torch.zeros(2, 2), 1).vertices - middle).norm(dim=-1)
+    assert 0.5 < bulge.max() <= 0.05 * 20 + 1e-5
+
+
+def test_landmarks_stay_where_they_are_on_the_subdivided_faces(generator):
+    mesh = spherical()
+    marks = landmarks(mesh.faces, 40, generator)
+    split = subdivide(mesh.faces, len(mesh.vertices))
+    finer = subdivided_landmarks(marks)
+    assert finer.barycentric.min() >= -1e-6
+    torch.testing.assert_close(finer.barycentric.sum(-1), torch.ones(40))
+    before = landmark_points(mesh.vertices, mesh.faces, marks)
+    after = landmark_points(split.apply(mesh.vertices), split.faces, finer)
+    assert before[0].isnan().all()
+    assert after[0].isnan().all()
+    torch.testing.assert_close(after[1:], before[1:], atol=1e-4, rtol=0)
+
+
+def test_normals_are_those_of_the_displaced_surface(generator):
+    fine = fine_mesh(spherical(), {}, torch.rand(8, 8, generator=generator), 1)
+    torch.testing.assert_close(fine.normals, vertex_normals(fine.vertices, fine.faces))
+
+
+@pytest.mark.parametrize(("texels", "steps"), [(1, 1), (2 * 4 * 169, 1), (2 * 4 * 169 + 2, 2)])
+def test_subdivisions_follow_the_map(texels, steps):
+    assert enough_subdivisions(spherical(), texels) == steps
+
+
+def test_neutral_is_the_mid_level_without_expression(model, generator):
+    sharing, state = state_of(model, generator)
+    displacement = 0.2 * torch.randn(16, 16, generator=generator)
+    _, meshes = levels_of(model, state, displacement, subdivisions=1)
+    _, want = levels_of(
+        model,
+        state.replace(expression=torch.zeros(2, 2)),
+        displacement,
+        subdivisions=1,
+    )
+    base = make_result(views=2, frames=2)
+    result = replace(
+        base,
+        state=state,
+        sharing=sharing,
+        meshes=meshes,
+        model=model,
+        maps=replace(base.maps, displacement=displacement),
+    )
+    for level in ("coarse", "mid", "fine"):
+        for frame in range(2):
+            got = neutral_mesh(result, level, frame)
+            torch.testing.assert_close(got.vertices, want[level][frame].vertices, atol=2e-3, rtol=0)
+            assert (got.vertices - meshes[level][frame].vertices).norm(dim=-1).max() > 0.1
