@@ -1,30 +1,20 @@
-"""The renderer on a CPU: compiled loops under `torch.autograd.Function`, on all of torch's threads.
+"""The renderer on a CPU: compiled loops, on all of torch's threads, with exact derivatives.
 
-Sums are taken in a fixed order, so a result is bitwise the same for the same number of threads.
-Only pixels that a triangle covers cost time, forward and backward.
+The laws stand in the modules of the loops (`cpu_kernels`, `cpu_texture_kernels`,
+`cpu_silhouette_kernels`), the derivatives in `cpu_autograd`; here arguments are checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from hrnfit.geometry import compiled
-from hrnfit.render import cpu_kernels, cpu_silhouette_kernels, cpu_texture_kernels
+from hrnfit.render.cpu_autograd import Antialias, Interpolate, Rasterize, SampleTexture, array_of
 from hrnfit.render.rasterizer import Raster
 from hrnfit.render.silhouette import EdgeTopology, edge_topology
 
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    """The tensor's memory as a contiguous array."""
-    return tensor.detach().contiguous().numpy()
+KEPT_MESHES = 8  # positions, texture coordinates, and a few levels of subdivision
 
 
 def _same_dtype(*tensors: Tensor) -> list[Tensor]:
@@ -35,228 +25,11 @@ def _same_dtype(*tensors: Tensor) -> list[Tensor]:
     return [tensor.to(dtype) for tensor in tensors]
 
 
-def _by_rows(views: int, rows: int, work: Callable[[int, int, int], None]) -> None:
-    """`work(view, first row, end row)` over equal shares of the rows."""
-
-    def share(pieces: list[tuple[int, int, int]]) -> None:
-        for view, first, end in pieces:
-            work(view, first, end)
-
-    compiled.run([partial(share, pieces) for pieces in compiled.row_pieces(views, rows)])
-
-
-def _sum_by_rows(
-    views: int,
-    rows: int,
-    shape: tuple[int, ...],
-    shared: bool,
-    like: Tensor,
-    work: Callable[[int, int, int, np.ndarray], None],
-) -> Tensor:
-    """`work(view, first row, end row, sum)` adds into (V, *shape), or (1, *shape) when shared.
-
-    A thread that comes second to a sum adds to a buffer of its own; buffers are added in order.
-    """
-    shares = compiled.row_pieces(views, rows)
-    owners: list[int] = []  # sum that each slot belongs to; the first slots are the sums themselves
-    slots: list[list[int]] = []
-    n_sums = 1 if shared else views
-    taken: set[int] = set()
-    for pieces in shares:
-        mine: dict[int, int] = {}
-        for view, _, _ in pieces:
-            target = 0 if shared else view
-            if target not in mine:
-                if target in taken:
-                    mine[target] = n_sums + len(owners)
-                    owners.append(target)
-                else:
-                    mine[target] = target
-                    taken.add(target)
-        slots.append([mine[0 if shared else view] for view, _, _ in pieces])
-    out = torch.zeros((n_sums + len(owners), *shape), dtype=like.dtype)
-    buffers = out.numpy()
-
-    def share(pieces: list[tuple[int, int, int]], slot: list[int]) -> None:
-        for (view, first, end), s in zip(pieces, slot, strict=True):
-            work(view, first, end, buffers[s])
-
-    compiled.run([partial(share, *both) for both in zip(shares, slots, strict=True)])
-    for extra, owner in enumerate(owners):
-        out[owner] += out[n_sums + extra]
-    return out[:n_sums]
-
-
-class _Rasterize(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, faces: Tensor, height: int, width: int):
-        views = points.shape[0]
-        triangle = torch.empty((views, height, width), dtype=torch.int32)
-        depth = torch.empty((views, height, width), dtype=points.dtype)
-        barycentric = torch.zeros((views, height, width, 3), dtype=points.dtype)
-        p, f = _numpy(points), _numpy(faces)
-        t, d, b = triangle.numpy(), depth.numpy(), barycentric.numpy()
-
-        def work(view: int, first: int, end: int) -> None:
-            cpu_kernels.z_buffer(p[view], f, first, end, t[view], d[view])
-            cpu_kernels.barycentrics(p[view], f, first, end, t[view], b[view], d[view])
-
-        _by_rows(views, height, work)
-        ctx.save_for_backward(points, faces, triangle)
-        ctx.mark_non_differentiable(triangle, depth)
-        ctx.set_materialize_grads(False)
-        return triangle, barycentric, depth
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, _triangle: None, grad: Tensor | None, _depth: None):
-        if grad is None:
-            return None, None, None, None
-        points, faces, triangle = ctx.saved_tensors
-        p, f, t, g = _numpy(points), _numpy(faces), _numpy(triangle), _numpy(grad)
-
-        def work(view: int, first: int, end: int, out: np.ndarray) -> None:
-            cpu_kernels.barycentrics_backward(p[view], f, first, end, t[view], g[view], out)
-
-        views, height = triangle.shape[:2]
-        shape = tuple(points.shape[1:])
-        return _sum_by_rows(views, height, shape, False, points, work), None, None, None
-
-
-class _Interpolate(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, attributes: Tensor, barycentric: Tensor, triangle: Tensor, faces: Tensor
-    ) -> Tensor:
-        views, height = triangle.shape[:2]
-        out = torch.zeros((*triangle.shape, attributes.shape[-1]), dtype=attributes.dtype)
-        a, b, t = _numpy(attributes), _numpy(barycentric), _numpy(triangle)
-        f, o = _numpy(faces), out.numpy()
-
-        def work(view: int, first: int, end: int) -> None:
-            row = view if len(a) > 1 else 0
-            cpu_kernels.interpolate(a[row], f, first, end, t[view], b[view], o[view])
-
-        _by_rows(views, height, work)
-        ctx.save_for_backward(attributes, barycentric, triangle, faces)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor):
-        attributes, barycentric, triangle, faces = ctx.saved_tensors
-        views, height = triangle.shape[:2]
-        a, b, t = _numpy(attributes), _numpy(barycentric), _numpy(triangle)
-        f, g = _numpy(faces), _numpy(grad)
-        a_grad = b_grad = None
-        if ctx.needs_input_grad[0]:
-
-            def scatter(view: int, first: int, end: int, out: np.ndarray) -> None:
-                cpu_kernels.interpolate_backward_attributes(
-                    g[view], f, first, end, t[view], b[view], out
-                )
-
-            shape = tuple(attributes.shape[1:])
-            a_grad = _sum_by_rows(views, height, shape, len(a) == 1, attributes, scatter)
-        if ctx.needs_input_grad[1]:
-            b_grad = torch.zeros_like(barycentric, memory_format=torch.contiguous_format)
-            o = b_grad.numpy()
-
-            def dot(view: int, first: int, end: int) -> None:
-                row = view if len(a) > 1 else 0
-                cpu_kernels.interpolate_backward_barycentric(
-                    g[view], a[row], f, first, end, t[view], o[view]
-                )
-
-            _by_rows(views, height, dot)
-        return a_grad, b_grad, None, None
-
-
-class _SampleTexture(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, texture: Tensor, uv: Tensor) -> Tensor:
-        views, height = uv.shape[:2]
-        out = torch.empty((*uv.shape[:-1], texture.shape[-1]), dtype=texture.dtype)
-        t, c, o = _numpy(texture), _numpy(uv), out.numpy()
-
-        def work(view: int, first: int, end: int) -> None:
-            row = view if len(t) > 1 else 0
-            cpu_texture_kernels.sample(t[row], c[view], first, end, o[view])
-
-        _by_rows(views, height, work)
-        ctx.save_for_backward(texture, uv)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor):
-        texture, uv = ctx.saved_tensors
-        views, height = uv.shape[:2]
-        t, c, g = _numpy(texture), _numpy(uv), _numpy(grad)
-        want_texture, want_uv = ctx.needs_input_grad
-        uv_grad = torch.zeros(uv.shape if want_uv else (views, 1, 1, 2), dtype=uv.dtype)
-        o = uv_grad.numpy()
-
-        def work(view: int, first: int, end: int, out: np.ndarray) -> None:
-            row = view if len(t) > 1 else 0
-            cpu_texture_kernels.sample_backward(
-                t[row], c[view], g[view], first, end, want_texture, want_uv, out, o[view]
-            )
-
-        shape = tuple(texture.shape[1:]) if want_texture else (1, 1, 1)
-        texture_grad = _sum_by_rows(views, height, shape, len(t) == 1, texture, work)
-        return texture_grad if want_texture else None, uv_grad if want_uv else None
-
-
-class _Antialias(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, image: Tensor, points: Tensor, faces: Tensor, raster: Raster, edges: EdgeTopology
-    ) -> Tensor:
-        out = image.detach().clone(memory_format=torch.contiguous_format)
-        views, _, width, channels = image.shape
-        p, f, i = _numpy(points), _numpy(faces), _numpy(image).reshape(views, -1, channels)
-        t, d = _numpy(raster.triangle), _numpy(raster.depth)
-        o = out.numpy().reshape(views, -1, channels)
-        items: list[np.ndarray] = [np.empty((0, 5), np.int32)] * views
-
-        def work(view: int, _first: int, _end: int) -> None:
-            items[view] = cpu_silhouette_kernels.find(
-                p[view], f, edges.vertices, edges.triangles, edges.agree, edges.triangle_edges,
-                t[view], d[view],
-            )  # fmt: skip
-            cpu_silhouette_kernels.blend(p[view], i[view], items[view], width, o[view])
-
-        _by_rows(views, 1, work)
-        ctx.save_for_backward(image, points)
-        ctx.items = items
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor):
-        image, points = ctx.saved_tensors
-        views, _, width, channels = image.shape
-        p, i = _numpy(points), _numpy(image).reshape(views, -1, channels)
-        g = _numpy(grad).reshape(views, -1, channels)
-        image_grad = grad.clone(memory_format=torch.contiguous_format)
-        points_grad = torch.zeros(points.shape, dtype=points.dtype)
-        io, po = image_grad.numpy().reshape(views, -1, channels), points_grad.numpy()
-
-        def work(view: int, _first: int, _end: int) -> None:
-            cpu_silhouette_kernels.blend_backward(
-                p[view], i[view], ctx.items[view], width, g[view], io[view], po[view]
-            )
-
-        _by_rows(views, 1, work)
-        return image_grad, points_grad, None, None, None
-
-
 class CpuRasterizer:
     """`Rasterizer` on the CPU, float32 or float64."""
 
     def __init__(self) -> None:
-        self._edges: tuple[Tensor, int, EdgeTopology] | None = None
+        self._meshes: dict[int, _Mesh] = {}
 
     def rasterize(
         self, points: Float[Tensor, "V N 3"], faces: Int[Tensor, "F 3"], height: int, width: int
@@ -265,8 +38,9 @@ class CpuRasterizer:
 
         Triangles with a corner at or behind the camera plane, or not finite, are left out.
         """
-        check_points(points, faces)
-        triangle, barycentric, depth = _Rasterize.apply(points, _int32(faces), height, width)
+        check_points(points)
+        mesh = self._mesh(faces, points.shape[1])
+        triangle, barycentric, depth = Rasterize.apply(points, mesh.faces, height, width)
         return Raster(triangle=triangle, barycentric=barycentric, depth=depth)
 
     def interpolate(
@@ -275,24 +49,30 @@ class CpuRasterizer:
         """Corner attributes at the pixels; 0 outside. See `Rasterizer`."""
         batched = attributes[None] if attributes.ndim == 2 else attributes
         views = len(raster.triangle)
-        if len(batched) not in (1, views):
+        if batched.ndim != 3 or len(batched) not in (1, views):
             raise ValueError(
                 f"attributes: expected (N, C) or ({views}, N, C), got {tuple(attributes.shape)}"
             )
+        mesh = self._mesh(faces, batched.shape[1])
+        if raster.triangle.numel() and int(raster.triangle.max()) >= len(faces):
+            raise ValueError(
+                f"faces: the raster names triangle {int(raster.triangle.max())}, but there are "
+                f"{len(faces)}; it was made from another mesh"
+            )
         batched, barycentric = _same_dtype(batched, raster.barycentric)
-        return _Interpolate.apply(batched, barycentric, raster.triangle, _int32(faces))
+        return Interpolate.apply(batched, barycentric, raster.triangle, mesh.faces)
 
     def sample_texture(
         self, texture: Float[Tensor, "*V H W C"], uv: Float[Tensor, "V h w 2"]
     ) -> Float[Tensor, "V h w C"]:
         """Bilinear look-up, clamped at the border. See `Rasterizer`."""
         batched = texture[None] if texture.ndim == 3 else texture
-        if len(batched) not in (1, len(uv)):
+        if batched.ndim != 4 or len(batched) not in (1, len(uv)):
             raise ValueError(
                 f"texture: expected (H, W, C) or ({len(uv)}, H, W, C), got {tuple(texture.shape)}"
             )
         batched, uv = _same_dtype(batched, uv)
-        return _SampleTexture.apply(batched, uv)
+        return SampleTexture.apply(batched, uv)
 
     def antialias(
         self,
@@ -302,43 +82,53 @@ class CpuRasterizer:
         faces: Int[Tensor, "F 3"],
     ) -> Float[Tensor, "V H W C"]:
         """Blend across silhouettes by their sub-pixel position. See `Rasterizer`."""
-        check_points(points, faces)
+        check_points(points)
+        mesh = self._mesh(faces, points.shape[1])
+        if mesh.edges is None:
+            mesh.edges = edge_topology(array_of(mesh.faces))
         image, points = _same_dtype(image, points)
-        return _Antialias.apply(image, points, _int32(faces), raster, self._topology(faces))
+        return Antialias.apply(image, points, mesh.faces, raster, mesh.edges)
 
-    def _topology(self, faces: Tensor) -> EdgeTopology:
-        """Edges of `faces`, kept for the next call with the same tensor."""
-        if (
-            self._edges is None
-            or self._edges[0] is not faces
-            or self._edges[1] != faces._version  # changed in place since
-        ):
-            self._edges = (faces, faces._version, edge_topology(_numpy(faces)))
-        return self._edges[2]
+    def _mesh(self, faces: Tensor, n_vertices: int) -> _Mesh:
+        """What is known of `faces`, kept for the next call with the same tensor."""
+        mesh = self._meshes.get(id(faces))
+        if mesh is None or mesh.source is not faces or mesh.version != faces._version:
+            while len(self._meshes) >= KEPT_MESHES:
+                self._meshes.pop(next(iter(self._meshes)))
+            mesh = self._meshes[id(faces)] = _Mesh(faces)
+        if mesh.lowest < 0 or mesh.highest >= n_vertices:
+            raise ValueError(
+                f"faces: indices {mesh.lowest} to {mesh.highest}, outside the {n_vertices} points"
+            )
+        return mesh
 
 
-def _int32(faces: Tensor) -> Tensor:
-    return faces.to(torch.int32).contiguous()
+class _Mesh:
+    """A topology that was checked once: int32 triangles, index range, and edges when asked for."""
+
+    def __init__(self, faces: Tensor) -> None:
+        if faces.ndim != 2 or faces.shape[-1] != 3 or faces.device.type != "cpu":
+            raise ValueError(
+                f"faces: expected (F, 3) on the CPU, got {tuple(faces.shape)} on {faces.device}"
+            )
+        self.source, self.version = faces, faces._version
+        self.faces = faces.to(torch.int32).contiguous()
+        low, high = torch.aminmax(faces) if len(faces) else (0, -1)
+        self.lowest, self.highest = int(low), int(high)
+        self.edges: EdgeTopology | None = None
 
 
-def check_points(points: Tensor, faces: Tensor) -> None:
-    """Raise unless compiled loops can trust the shapes: they read memory without asking."""
+def check_points(points: Tensor) -> None:
+    """Raise unless compiled loops can trust the tensor: they read memory without asking."""
     if points.ndim != 3 or points.shape[-1] != 3:
         raise ValueError(
             f"points: expected (V, N, 3) pixels and depth, got {tuple(points.shape)}; "
             "for one view pass points[None]"
         )
-    if points.device.type != "cpu" or faces.device.type != "cpu":
+    if points.device.type != "cpu":
         raise ValueError(
-            f"the cpu renderer got points on {points.device} and faces on {faces.device}; "
+            f"the cpu renderer got points on {points.device}; "
             "move them to the CPU or take rasterizer('nvdiffrast')"
         )
     if points.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"points: expected float32 or float64, got {points.dtype}")
-    if faces.ndim != 2 or faces.shape[-1] != 3:
-        raise ValueError(f"faces: expected (F, 3), got {tuple(faces.shape)}")
-    if len(faces) and (int(faces.min()) < 0 or int(faces.max()) >= points.shape[1]):
-        raise ValueError(
-            f"faces: index {int(faces.max())} or {int(faces.min())} outside the "
-            f"{points.shape[1]} points"
-        )

@@ -44,13 +44,17 @@ def z_buffer(points, faces, row0, row1, triangle, inverse_depth):
             continue
         z0, z1, z2 = points[i0, 2], points[i1, 2], points[i2, 2]
         area = (x1 - x0) * (np.float64(y2) - y0) - (x2 - x0) * (np.float64(y1) - y0)
-        if not (area != 0 and z0 > 0 and z1 > 0 and z2 > 0):
+        if not (
+            area != 0 and abs(area) < np.inf and min(z0, z1, z2) > 0 and max(z0, z1, z2) < np.inf
+        ):
             continue
         inward = 1.0 if area > 0 else -1.0
         ax, ay, adx, ady, sa = _edge(points, i1, i2, inward)
         bx, by, bdx, bdy, sb = _edge(points, i2, i0, inward)
         cx, cy, cdx, cdy, sc = _edge(points, i0, i1, inward)
-        k0, k1, k2 = 1.0 / z0, 1.0 / z1, 1.0 / z2
+        # The three edge functions sum to the area: 1 / z needs no division per pixel.
+        scale = 1.0 / abs(area)
+        k0, k1, k2 = scale / z0, scale / z1, scale / z2
         for row in range(max(int(top), row0), min(int(bottom) + 1, row1)):
             y = row + 0.5
             ea, eb, ec = (y - ay) * adx, (y - by) * bdx, (y - cy) * cdx
@@ -60,7 +64,7 @@ def z_buffer(points, faces, row0, row1, triangle, inverse_depth):
                 w1 = sb * ((x - bx) * bdy - eb)
                 w2 = sc * ((x - cx) * cdy - ec)
                 if w0 >= 0 and w1 >= 0 and w2 >= 0:
-                    stored[0] = (w0 * k0 + w1 * k1 + w2 * k2) / (w0 + w1 + w2)
+                    stored[0] = w0 * k0 + w1 * k1 + w2 * k2
                     if stored[0] > inverse_depth[row, column]:
                         inverse_depth[row, column] = stored[0]
                         triangle[row, column] = f

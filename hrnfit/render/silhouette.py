@@ -32,11 +32,10 @@ def edge_topology(faces: Int[np.ndarray, "F 3"]) -> EdgeTopology:
         key, return_index=True, return_inverse=True, return_counts=True
     )
     edge = edge.reshape(-1)
-    n = len(first)
     halves = np.argsort(edge, kind="stable")  # half-edges of one edge side by side
-    offset = np.concatenate([[0], np.cumsum(count)[:-1]]).astype(np.int64)
+    offset = np.cumsum(count) - count
     one = halves[offset]
-    two = halves[np.minimum(offset + 1, len(halves) - 1)] if n else one
+    two = halves[np.minimum(offset + 1, len(halves) - 1)]
     manifold = count == 2
     forward = (start < end).ravel()
     return EdgeTopology(
