@@ -6,7 +6,7 @@ For looking at only; the shading that a fit compares with photographs is `render
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -34,10 +34,12 @@ GLOSS, SHARPNESS = 0.07, 18.0
 def clay(
     mesh: MeshLevel, camera: Camera, raster: Raster, rasterizer: Rasterizer
 ) -> Float[Tensor, "H W 3"]:
-    """Linear colour of clay at every pixel of the raster, light fixed to the camera."""
+    """Linear colour of clay at the pixels of the raster, light fixed to the camera; 0 outside."""
     R = camera.T_cam_world[:3, :3].float()
     n_cam = mesh.normals.detach().cpu().float() @ R.mT
-    n = normalize(rasterizer.interpolate(n_cam.contiguous(), raster, mesh.faces)[0], dim=-1)
+    hit = raster.triangle[0] >= 0
+    corners = rasterizer.interpolate(n_cam.contiguous(), raster, mesh.faces)[0]
+    n = normalize(corners[hit], dim=-1)
     to_eye = n.new_tensor([0.0, 0.0, -1.0])
     colour = torch.full_like(n, AMBIENT)
     shine = torch.zeros_like(n)
@@ -47,7 +49,7 @@ def clay(
         lambert = (n @ to_lamp).clamp_min(0)[..., None]
         colour = colour + lambert * n.new_tensor(lamp)
         shine = shine + (n @ half).clamp_min(0)[..., None] ** SHARPNESS * n.new_tensor(lamp)
-    return colour * n.new_tensor(CLAY) + GLOSS * shine
+    return _spread(colour * n.new_tensor(CLAY) + GLOSS * shine, hit)
 
 
 def lit_albedo(
@@ -58,8 +60,20 @@ def lit_albedo(
     rasterizer: Rasterizer,
 ) -> Float[Tensor, "H W 3"]:
     """Linear colour of the textured surface under spherical-harmonics light in the world frame."""
-    normals = rasterizer.interpolate(mesh.normals.detach().float().contiguous(), raster, mesh.faces)
-    uv = rasterizer.interpolate(mesh.uv.detach().float().contiguous(), raster, mesh.uv_faces)
-    colour = rasterizer.sample_texture(albedo.detach().float().contiguous(), uv)[0]
-    light = light.detach().cpu().float()
-    return colour * shade(normalize(normals[0], dim=-1), light)
+    hit = raster.triangle[0] >= 0
+    corners = mesh.normals.detach().cpu().float().contiguous()
+    normals = rasterizer.interpolate(corners, raster, mesh.faces)[0][hit]
+    chart = mesh.uv.detach().cpu().float().contiguous()
+    uv = rasterizer.interpolate(chart, raster, mesh.uv_faces)
+    texture = albedo.detach().cpu().float().contiguous()
+    colour = rasterizer.sample_texture(texture, uv)[0][hit]
+    lit = colour * shade(normalize(normals, dim=-1), light.detach().cpu().float())
+    return _spread(lit, hit)
+
+
+def _spread(colours: Float[Tensor, "P 3"], hit: Bool[Tensor, "H W"]) -> Float[Tensor, "H W 3"]:
+    """Colours of the covered pixels on the whole raster, black elsewhere: shading only what is seen
+    halves the time of a picture."""
+    image = colours.new_zeros(*hit.shape, 3)
+    image[hit] = colours
+    return image

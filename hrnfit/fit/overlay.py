@@ -53,7 +53,7 @@ class ViewPictures:
 
 
 def view_pictures(
-    result: FitResult, view: int, rasterizer: Rasterizer, size: int = 800
+    result: FitResult, view: int, rasterizer: Rasterizer, size: int = 720
 ) -> ViewPictures:
     """Draw view `view` of the result in a window around the face of at most `size` px."""
     frame = int(result.sharing.frame[view])
@@ -149,10 +149,10 @@ def _rasterize(mesh: MeshLevel, window: Camera, rasterizer: Rasterizer) -> Raste
 
 
 def _layer(linear: Float[Tensor, "h w 3"], raster: Raster) -> Layer:
-    """Supersampled linear colour averaged to pixels, with coverage as alpha."""
+    """Supersampled linear colour, 0 outside, averaged to pixels, with coverage as alpha."""
     covered = (raster.triangle[0] >= 0).float()[..., None]
     height, width = (n // SUPERSAMPLING for n in covered.shape[:2])
-    stacked = torch.cat([linear * covered, covered], -1).cpu().numpy()
+    stacked = torch.cat([linear, covered], -1).cpu().numpy()
     small = cv2.resize(stacked, (width, height), interpolation=cv2.INTER_AREA)
     colour = small[..., :3] / np.maximum(small[..., 3:], 1e-6)
     alpha = np.rint(small[..., 3:] * 255).astype(np.uint8)
