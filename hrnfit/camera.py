@@ -75,14 +75,14 @@ class Camera:
         dtype: torch.dtype = torch.float64,
     ) -> Camera:
         """A pinhole camera at `position` (mm) that sees `target` at its centre, `up` upwards."""
-        centre, goal, above = (_tensor(v, dtype) for v in (position, target, up))
+        centre, goal, above = (np.asarray(v, dtype=np.float64) for v in (position, target, up))
         z = goal - centre
-        x = torch.linalg.cross(z, above)
-        if not bool(x.norm() > 1e-9 * z.norm() * above.norm()):
+        x = np.cross(z, above)
+        if np.linalg.norm(x) <= 1e-9 * np.linalg.norm(z) * np.linalg.norm(above):
             raise ValueError("look_at: up is parallel to the viewing direction; give another up")
-        z, x = z / z.norm(), x / x.norm()
-        T_cam_world = torch.eye(4, dtype=dtype)
-        T_cam_world[:3, :3] = torch.stack([x, torch.linalg.cross(z, x), z])
+        z, x = z / np.linalg.norm(z), x / np.linalg.norm(x)
+        T_cam_world = np.eye(4)
+        T_cam_world[:3, :3] = np.stack([x, np.cross(z, x), z])
         T_cam_world[:3, 3] = -T_cam_world[:3, :3] @ centre
         K = [[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]]
         return Camera.create(K, T_cam_world, height=height, width=width, name=name, dtype=dtype)
@@ -202,7 +202,7 @@ def check_rig_scale(cameras: Sequence[Camera], head: Float[Tensor, "3"] | None =
     centres = torch.stack([c.centre.detach().to("cpu", torch.float64) for c in cameras])
     advice = "lengths must be in mm"
     if head is not None:
-        nearest = float((centres - head.detach().to(centres)).norm(dim=-1).min())
+        nearest = float(torch.cdist(centres, head.detach().to(centres)[None]).min())
         if nearest < 10:
             raise ValueError(
                 f"cameras: the head is {nearest:.3g} from the nearest camera, which looks like "

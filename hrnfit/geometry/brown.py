@@ -81,10 +81,10 @@ def undistort(
                 " with fewer coefficients, or use only pixels nearer to the centre"
             )
         xy = xy.to(xy_distorted.dtype)
-        inverse = torch.linalg.inv(jacobian(xy, coefficients))
+        J = jacobian(xy, coefficients)
     # One more Newton step, with gradient: its derivative is that of the implicit function.
     residual = distort(xy, coefficients) - xy_distorted
-    return xy - (inverse @ residual[..., None])[..., 0]
+    return xy - _solve(J, residual)
 
 
 def fold_radius(coefficients: Float[Tensor, "D"], limit: float = 4.0) -> Float[Tensor, ""]:
@@ -103,8 +103,9 @@ def is_valid(xy: Float[Tensor, "*B 2"], coefficients: Float[Tensor, "D"]) -> Boo
     """Where `distort` is one-to-one: inside the fold radius and with a positive Jacobian."""
     if coefficients.shape[0] == 0:
         return torch.ones(xy.shape[:-1], dtype=torch.bool, device=xy.device)
-    (a, b), (c, d) = (row.unbind(-1) for row in jacobian(xy, coefficients).unbind(-2))
-    return (xy.norm(dim=-1) < fold_radius(coefficients)) & (a * d - b * c > 0)
+    J = jacobian(xy, coefficients)
+    determinant = J[..., 0, 0] * J[..., 1, 1] - J[..., 0, 1] * J[..., 1, 0]
+    return (_length(xy) < fold_radius(coefficients)) & (determinant > 0)
 
 
 def _newton(target: Tensor, coefficients: Tensor, steps: int) -> tuple[Tensor, Tensor]:
@@ -112,26 +113,46 @@ def _newton(target: Tensor, coefficients: Tensor, steps: int) -> tuple[Tensor, T
     xy = target.clone()
     # A start beyond the fold would find the wrong branch, so start inside it, on the same ray.
     limit = 0.95 * fold_radius(coefficients)
-    xy = xy * (limit / xy.norm(dim=-1, keepdim=True).clamp_min(1e-30)).clamp(max=1.0)
-    error = (distort(xy, coefficients) - target).norm(dim=-1)
+    xy = xy * (limit / _length(xy)[..., None].clamp_min(1e-30)).clamp(max=1.0)
+    error = _length(distort(xy, coefficients) - target)
     for _ in range(steps):
-        residual = distort(xy, coefficients) - target
-        J = jacobian(xy, coefficients)
-        step = torch.linalg.solve_ex(J, residual[..., None]).result[..., 0]
-        factor = torch.ones_like(error)
-        for _ in range(6):
-            trial = xy - factor[..., None] * step
-            trial_error = (distort(trial, coefficients) - target).norm(dim=-1)
-            worse = ~(trial_error < error) & (error > TOLERANCE)
-            if not bool(worse.any()):
-                break
-            factor = torch.where(worse, factor / 2, factor)
-        better = trial_error < error
-        xy = torch.where(better[..., None], trial, xy)
-        error = torch.where(better, trial_error, error)
+        step = _solve(jacobian(xy, coefficients), distort(xy, coefficients) - target)
+        moved, moved_error = _halved_until_better(xy, step, error, target, coefficients)
+        better = moved_error < error
+        xy = torch.where(better[..., None], moved, xy)
+        error = torch.where(better, moved_error, error)
         if bool((error <= TOLERANCE).all()) or not bool(better.any()):
             break
     return xy, error
+
+
+def _halved_until_better(
+    xy: Tensor, step: Tensor, error: Tensor, target: Tensor, coefficients: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Points moved against `step`, which is halved up to six times where the error would grow."""
+    factor = torch.ones_like(error)
+    moved, moved_error = xy, error
+    for _ in range(6):
+        moved = xy - factor[..., None] * step
+        moved_error = _length(distort(moved, coefficients) - target)
+        worse = (moved_error >= error) & (error > TOLERANCE)
+        if not bool(worse.any()):
+            break
+        factor = torch.where(worse, factor / 2, factor)
+    return moved, moved_error
+
+
+def _solve(J: Tensor, right: Tensor) -> Tensor:
+    """Solution of J x = right for (..., 2, 2) matrices; 0 where J is singular."""
+    (a, b), (c, d) = J[..., 0, :].unbind(-1), J[..., 1, :].unbind(-1)
+    u, v = right.unbind(-1)
+    determinant = a * d - b * c
+    safe = torch.where(determinant.abs() > 1e-12, determinant, torch.inf)
+    return torch.stack([(d * u - b * v) / safe, (a * v - c * u) / safe], -1)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    return (vectors * vectors).sum(-1).sqrt()
 
 
 def _padded(coefficients: Tensor) -> tuple[Tensor, ...]:

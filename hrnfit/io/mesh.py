@@ -99,16 +99,18 @@ def _write_ply(path: Path, mesh: Mesh) -> None:
 def _write_glb(path: Path, mesh: Mesh) -> None:
     import trimesh
     from PIL import Image
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
 
     vertex, coordinate, faces = _split_seams(mesh)
     visual: Any = None
     if mesh.uv is not None:
         uv = mesh.uv.detach().cpu().numpy()[coordinate] * [1, -1] + [0, 1]  # trimesh counts v up
         picture = None if mesh.texture is None else Image.fromarray(encode_srgb(mesh.texture))
-        material = trimesh.visual.material.PBRMaterial(
+        material = PBRMaterial(
             name="face", baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=0.7
         )
-        visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
+        visual = TextureVisuals(uv=uv, material=material)
     normals = None if mesh.normals is None else mesh.normals.detach().cpu().numpy()[vertex]
     body = trimesh.Trimesh(
         vertices=mesh.vertices.detach().cpu().numpy()[vertex],

@@ -62,24 +62,25 @@ def landmarks_by_name(
     """Landmarks of each image that has them; their values are not checked against images here."""
     if landmarks is None:
         return {}
+    given: Any = landmarks
     if isinstance(landmarks, (str, Path)):
-        landmarks = _read_json(Path(landmarks))
-    if isinstance(landmarks, Landmarks):
-        landmarks = [landmarks]
-    if isinstance(landmarks, Mapping):
-        if "points" in landmarks and len(names) == 1:
-            landmarks = {names[0]: landmarks}
-        elif not any(name in landmarks for name in names):
+        given = _read_json(Path(landmarks))
+    elif isinstance(landmarks, Landmarks):
+        given = [landmarks]
+    if isinstance(given, Mapping):
+        if "points" in given and len(names) == 1:
+            given = {names[0]: given}
+        elif not any(name in given for name in names):
             raise ValueError(
                 f"landmarks: none is named like an image; images: {', '.join(names)}; "
-                f"landmarks: {', '.join(map(str, landmarks))}"
+                f"landmarks: {', '.join(map(str, given))}"
             )
-        by_name = dict(landmarks)
+        by_name = dict(given)
         _warn_missing("landmarks", names, by_name, warnings)
     else:
-        listed = list(landmarks)
+        listed = list(given)
         if len(names) == 1 and len(listed) in SCHEME_BY_COUNT:
-            listed = [landmarks]
+            listed = [given]
         if len(listed) != len(names):
             raise ValueError(
                 f"landmarks: {len(listed)} sets for {len(names)} images; give one (68 | 478 | 5, 2) "
@@ -113,12 +114,13 @@ def as_landmarks(given: Any, where: str = "landmarks") -> Landmarks:
                 f"{where}: scheme {entry['scheme']!r} does not have {len(points)} points"
             )
     confidence = _array(entry.get("confidence", np.ones(len(points))), f"{where}: confidence")
-    if confidence.shape != (len(points),) or not ((confidence >= 0) & (confidence <= 1)).all():
+    ranged = np.logical_and(confidence >= 0, confidence <= 1)  # false for NaN
+    if confidence.shape != (len(points),) or not ranged.all():
         raise ValueError(f"{where}: confidence must hold {len(points)} numbers from 0 to 1")
     if len(points) == 468:
         points = np.concatenate([points, np.full((10, 2), np.nan)])
         confidence = np.concatenate([confidence, np.zeros(10)])
-    missing = ~np.isfinite(points).all(-1)
+    missing = np.logical_not(np.isfinite(points).all(-1))
     if missing.all():
         raise ValueError(f"{where}: every point is missing (NaN)")
     return Landmarks(

@@ -79,11 +79,12 @@ def load_views(
 
 def _named_images(images: Images) -> dict[str, ImageSource]:
     """Images by name: file stems, `view_<i>` for arrays; the folder's name makes equal stems differ."""
+    named: dict[str, ImageSource]
     if isinstance(images, Mapping):
         named = dict(images)
     else:
-        several = isinstance(images, Sequence) and not isinstance(images, str)
-        sources = list(images) if several else [images]  # type: ignore[list-item]
+        single = isinstance(images, (str, Path, np.ndarray, Tensor))
+        sources: list[ImageSource] = [images] if single else list(images)
         stems = [_stem(source, i) for i, source in enumerate(sources)]
         stems = [
             f"{Path(source).resolve().parent.name}_{stem}"

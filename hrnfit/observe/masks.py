@@ -126,7 +126,7 @@ def _grab_cut(bgr: np.ndarray, labels: np.ndarray, iterations: int) -> np.ndarra
         cv2.setRNGSeed(0)  # its k-means start is random
         model = np.zeros((2, 1, 65))
         labels, *_ = cv2.grabCut(
-            bgr, labels.copy(), None, model[0], model[1], iterations, cv2.GC_INIT_WITH_MASK
+            bgr, labels.copy(), (0, 0, 1, 1), model[0], model[1], iterations, cv2.GC_INIT_WITH_MASK
         )
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
