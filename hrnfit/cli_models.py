@@ -101,7 +101,7 @@ def landmarks(model: tyro.conf.Positional[str], samples: int = 4) -> None:
         task = bar.add_task("looking at the model", total=None)
         marks = measure_landmarks(
             loaded,
-            MediaPipeDetector(),
+            MediaPipeDetector().detect,
             CpuRasterizer(),
             DenseSettings(samples=samples),
             lambda done, total: bar.update(task, completed=done, total=total),

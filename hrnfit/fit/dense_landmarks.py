@@ -18,7 +18,7 @@ from hrnfit.model.dense_landmarks import MAX_GAP, closest_on_surface, robust_emb
 from hrnfit.model.face_model import FaceModel, LandmarkSet
 from hrnfit.model.linear import LinearFaceModel, landmark_positions
 from hrnfit.model.painting import Scene, painted_scene
-from hrnfit.observe.landmarks import LandmarkDetector
+from hrnfit.observe.observation import Landmarks
 from hrnfit.render.rasterizer import Rasterizer
 
 LIGHTS = ((0.0, 0.3, 1.0), (-0.8, 0.5, 0.7), (0.8, 0.5, 0.7))
@@ -28,6 +28,9 @@ AMBIENT, KEY = 0.45, 0.6
 
 FIRST_IRIS = 468
 """FaceMesh points from here on lie on the irises."""
+
+Detect = Callable[[Tensor], Landmarks | None]
+"""Landmarks of the face in a picture (H, W, 3), linear RGB; `MediaPipeDetector().detect` is one."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Shot(NamedTuple):
 
 def measure_landmarks(
     model: FaceModel,
-    detector: LandmarkDetector,
+    detect: Detect,
     rasterizer: Rasterizer,
     settings: DenseSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -90,7 +93,7 @@ def measure_landmarks(
         scene = painted_scene(model, shape)
         for k, R in enumerate(poses):
             shot = take_shot(scene, focus, R, LIGHTS[k % len(LIGHTS)], rasterizer, settings)
-            marks = detector.detect(shot.image)
+            marks = detect(shot.image)
             if marks is not None:
                 hits = back_project(marks.points, marks.confidence, shot, scene.faces)
                 found.append(on_model(hits, scene, model.faces))
@@ -112,12 +115,15 @@ def measure_landmarks(
 
 
 def with_dense_landmarks(
-    model: LinearFaceModel, detector: LandmarkDetector, rasterizer: Rasterizer
+    model: LinearFaceModel,
+    detect: Detect,
+    rasterizer: Rasterizer,
+    settings: DenseSettings | None = None,
 ) -> LinearFaceModel:
     """The model with a measured `mediapipe478` set; unchanged when it has one."""
     if "mediapipe478" in model.landmarks:
         return model
-    marks = measure_landmarks(model, detector, rasterizer)
+    marks = measure_landmarks(model, detect, rasterizer, settings)
     return replace(model, landmarks=model.landmarks | {"mediapipe478": marks})
 
 

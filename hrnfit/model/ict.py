@@ -128,7 +128,7 @@ def assemble(
     kept = torch.from_numpy(faces[(faces < keep).all(axis=1)].astype(np.int32))
     jaw = torch.from_numpy(marks)
     mean_albedo, albedo_basis = smooth_albedo()
-    moving = np.abs(expression[:, :keep]).max(axis=(1, 2)) > 1e-5
+    moving = np.abs(expression[:, :keep]).max(axis=(1, 2)) > 5e-4
     names = tuple(name for name, moves in zip(expression_names, moving, strict=True) if moves)
     return LinearFaceModel(
         info=INFO,

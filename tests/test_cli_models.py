@@ -1,0 +1,98 @@
+"""`hrnfit models`: adding, listing, showing, measuring."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hrnfit import cli_models
+from hrnfit.fit import dense_landmarks
+from hrnfit.model import store
+from hrnfit.model.load import load_model, save_model
+from hrnfit.observe import landmarks
+from tests.model.faces import landmark_set, small_model
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch):
+    """A user folder with one model, `studio`."""
+    monkeypatch.setenv("HRNFIT_HOME", str(tmp_path / "home"))
+    save_model(small_model(), tmp_path / "given.npz")
+    cli_models.main(["add", "studio", str(tmp_path / "given.npz")])
+    return tmp_path
+
+
+def test_added_models_are_listed_and_shown(added, capsys):
+    assert load_model("studio").info.name == "studio"
+    capsys.readouterr()
+    cli_models.main(["list"])
+    assert "studio" in capsys.readouterr().out
+    cli_models.main(["info", "studio"])
+    shown = capsys.readouterr().out
+    assert "Apache-2.0" in shown
+    assert "expression2" in shown
+
+
+def test_adding_tells_the_next_step(added, capsys):
+    cli_models.main(["add", "second", str(added / "given.npz")])
+    assert "hrnfit models landmarks second" in capsys.readouterr().out
+
+
+def test_a_taken_name_needs_a_word(added):
+    again = ["add", "studio", str(added / "given.npz")]
+    with pytest.raises(ValueError, match="--replace-existing"):
+        cli_models.main(again)
+    cli_models.main([*again, "--replace-existing"])
+
+
+def test_broken_models_are_listed_as_such(added, capsys):
+    (store.models_folder() / "hurt.npz").write_bytes(b"nothing")
+    cli_models.main(["list"])
+    assert "broken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add", "new", "given.npz", "--part", "hair"], "--part: expected face or head"),
+        (["add", "generic", "given.npz"], "taken"),
+        (["add", "new", "absent.npz"], "no such file"),
+        (["info", "studi"], "did you mean 'studio'"),
+    ],
+)
+def test_messages(added, monkeypatch, arguments, message):
+    monkeypatch.chdir(added)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        cli_models.main(arguments)
+
+
+def test_measured_landmarks_are_written_into_the_file(added, monkeypatch, capsys):
+    marks = landmark_set(torch.tensor([4, -1]), torch.tensor([[0.0, 1, 0], [0, 0, 0]]))
+    calls: list[int] = []
+
+    def measured(model, detect, rasterizer, settings, progress):
+        calls.append(settings.samples)
+        progress(1, 2)
+        return marks
+
+    class NoDetector:
+        def detect(self, image):
+            return None
+
+    monkeypatch.setattr(dense_landmarks, "measure_landmarks", measured)
+    monkeypatch.setattr(landmarks, "MediaPipeDetector", NoDetector)
+    cli_models.main(["landmarks", "studio", "--samples", "2"])
+    assert calls == [2]
+    found = load_model("studio").landmarks
+    assert found["mediapipe478"].triangles.tolist() == [4, -1]
+    assert "ibug68" in found
+    assert "1 of 2 points" in capsys.readouterr().out
+
+
+def test_foreign_files_are_not_written_into(added):
+    np.savez(added / "foreign.npz", mean=np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="missing format"):
+        cli_models.main(["landmarks", str(added / "foreign.npz")])
+    with pytest.raises((ValueError, FileNotFoundError), match="generic"):
+        cli_models.main(["landmarks", "generic"])
