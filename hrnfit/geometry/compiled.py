@@ -24,7 +24,6 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use and keep the machine code on disk, where a folder can be written."""
     function = inspect.unwrap(function)  # run-time type checking wraps every function of a module
-    function = inspect.unwrap(function)  # numba needs the plain function below any type checker
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)

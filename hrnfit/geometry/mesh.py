@@ -37,6 +37,13 @@ def vertex_normals(
     _check(vertices, faces)
     if vertices.device.type == "cpu" and vertices.dtype in (torch.float32, torch.float64):
         return _VertexNormals.apply(vertices, faces)
+    return gathered_vertex_normals(vertices, faces)
+
+
+def gathered_vertex_normals(
+    vertices: Float[Tensor, "*B N 3"], faces: Int[Tensor, "F 3"]
+) -> Float[Tensor, "*B N 3"]:
+    """`vertex_normals` in plain torch, for any device."""
     flat = faces.long().reshape(-1)
     spread = face_normals(vertices, faces).repeat_interleave(3, dim=-2)
     sums = torch.zeros_like(vertices).index_add(-2, flat, spread)

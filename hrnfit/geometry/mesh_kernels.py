@@ -1,5 +1,7 @@
 """Compiled loops over the triangles of one mesh: area-weighted vertex normals and their gradient."""
 
+# pyright: basic
+# Types of compiled loops are inferred by numba, not written.
 from __future__ import annotations
 
 import numpy as np

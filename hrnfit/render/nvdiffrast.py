@@ -25,7 +25,7 @@ class NvdiffrastRasterizer:
 
     def __init__(self, device: str | torch.device = "cuda") -> None:
         try:
-            import nvdiffrast.torch as dr
+            import nvdiffrast.torch as dr  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(MISSING) from error
         if not torch.cuda.is_available():

@@ -6,6 +6,7 @@ Row 0 of a map is v = 0; texel centres lie at (i + 0.5) / size, as in `Rasterize
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,7 +99,8 @@ def dilate(
     inside = mask.cpu().numpy()
     if not inside.any():
         return texture.clone()
-    distance, nearest = distance_transform_edt(~inside, return_indices=True)
+    found: Any = distance_transform_edt(~inside, return_indices=True)
+    distance, nearest = found
     take = torch.from_numpy(np.ravel_multi_index(tuple(nearest), inside.shape)).to(texture.device)
     filled = texture.reshape(-1, texture.shape[-1])[take.reshape(-1)].reshape(texture.shape)
     near = torch.from_numpy(distance <= texels).to(texture.device)
