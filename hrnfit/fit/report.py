@@ -220,4 +220,4 @@ def _count(number: int, noun: str) -> str:
 
 
 def _template(name: str) -> str:
-    return files("hrnfit.fit").joinpath("templates", name).read_text(encoding="utf-8")
+    return (files("hrnfit.fit") / "templates" / name).read_text(encoding="utf-8")
