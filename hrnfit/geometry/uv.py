@@ -41,13 +41,15 @@ def disk_chart(
     vertices: Float[Tensor, "N 3"],
     faces: Int[Tensor, "F 3"],
     density: Float[Tensor, "N"] | None = None,
-    steps: int = 8,
+    steps: int = 2,
     margin: float = 0.01,
 ) -> Float[Tensor, "N 2"]:
     """Texture coordinates per vertex: +x of the head toward larger u, +y (forehead) at the top.
 
-    `density`: wished texels per mm, relative; None for even. `steps`: stretch corrections, the best
-    is kept. `margin`: free border of the unit square.
+    `density`: wished texels per mm, relative; None for even. `steps`: stretch corrections at most, the
+    best is kept; two leave a face's regions within 0.74 and 1.16 of the mean texel density at a median
+    anisotropy of 1.6, none is nearly conformal (1.1) but starves nose and lips (0.13, 0.2), three go
+    to 1.8. `margin`: free border of the unit square.
     """
     points = vertices.detach().cpu().double().numpy()
     triangles = faces.detach().cpu().numpy().astype(np.int64)

@@ -45,6 +45,10 @@ LANDMARKS_68 = (
 PARTS = {"face": FACE_VERTICES, "head": HEAD_VERTICES}
 """Parts that can be fitted, and how many leading vertices they have."""
 
+STILL = 0.01
+"""An expression that moves no kept vertex by more than this (cm) is none: the pupils' leave 0.045 mm
+of noise on the right lid."""
+
 INFO = ModelInfo(
     name="ict",
     licence="MIT, (c) 2020 USC Institute for Creative Technologies",
@@ -128,7 +132,7 @@ def assemble(
     kept = torch.from_numpy(faces[(faces < keep).all(axis=1)].astype(np.int32))
     jaw = torch.from_numpy(marks)
     mean_albedo, albedo_basis = smooth_albedo()
-    moving = np.abs(expression[:, :keep]).max(axis=(1, 2)) > 5e-4
+    moving = np.abs(expression[:, :keep]).max(axis=(1, 2)) > STILL
     names = tuple(name for name, moves in zip(expression_names, moving, strict=True) if moves)
     return LinearFaceModel(
         info=INFO,

@@ -52,9 +52,9 @@ def painted_scene(model: FaceModel, vertices: Float[Tensor, "N 3"]) -> Scene:
     parts = [Scene(vertices, model.faces, skin_colours(model))]
     for loop in boundary_loops(model.faces, len(vertices)):
         rim = vertices[loop]
-        if bool(model.regions["eyes"][loop].all()):
+        if _is_rim(model, "eyes", loop):
             parts.append(_eyeball(rim))
-        elif bool(model.regions["mouth"][loop].all()):
+        elif _is_rim(model, "mouth", loop):
             parts.append(_mouth_bottom(rim))
     offsets = torch.tensor([0, *(len(part.vertices) for part in parts[:-1])]).cumsum(0)
     return Scene(
@@ -62,6 +62,11 @@ def painted_scene(model: FaceModel, vertices: Float[Tensor, "N 3"]) -> Scene:
         torch.cat([p.faces.int() + int(start) for p, start in zip(parts, offsets, strict=True)]),
         torch.cat([part.colours for part in parts]),
     )
+
+
+def _is_rim(model: FaceModel, region: str, loop: Int[Tensor, "K"]) -> bool:
+    """Whether the whole boundary loop lies in the region; models may lack the region."""
+    return region in model.regions and bool(model.regions[region][loop].all())
 
 
 def skin_colours(model: FaceModel) -> Float[Tensor, "N 3"]:

@@ -37,9 +37,9 @@ def folder(tmp_path_factory):
     write_obj(
         path / "generic_neutral_mesh.obj", mean, [*quads, (SIDE**2 - 1, SIDE**2, SIDE**2 + 1)]
     )
-    write_obj(path / "identity000.obj", [*mean, 0.2, 0, 0])
-    write_obj(path / "identity001.obj", [*mean, 0, 0.1, 0])
-    write_obj(path / "jawOpen.obj", mean - [0, 0.3, 0])
+    write_obj(path / "identity000.obj", mean + np.array([0.2, 0, 0]))
+    write_obj(path / "identity001.obj", mean + np.array([0, 0.1, 0]))
+    write_obj(path / "jawOpen.obj", mean - np.array([0, 0.3, 0]))
     write_obj(path / "PupilDilate_L.obj", mean)
     return path
 
