@@ -66,7 +66,9 @@ def view_pictures(
     }
     light = result.state.light[int(result.sharing.light[view])]
     colour = lit_albedo(meshes["fine"], result.maps.albedo, light, rasters["fine"], rasterizer)
-    modelled = {level: _landmarks(mesh, window) for level, mesh in meshes.items()}
+    marks = result.observed[view] if result.observed else None
+    scheme = "ibug68" if marks is None else marks.scheme
+    modelled = {level: _landmarks(mesh, window, scheme) for level, mesh in meshes.items()}
     return ViewPictures(
         name=result.view_names[view],
         photograph=_photograph(result, view, window),
@@ -109,12 +111,18 @@ def face_window(
 def overlay(pictures: ViewPictures, level: str, opacity: float = 0.72) -> Pixels:
     """Clay of `level` over the photograph, with observed (rings) and model (dots) landmarks."""
     picture = blend(pictures.photograph, pictures.levels[level], opacity)
-    radius = max(2.0, picture.shape[1] / 260)
+    radius = mark_radius(pictures)
     for point in pictures.observed:
         _circle(picture, point, 1.8 * radius, OBSERVED, filled=False)
     for point in pictures.modelled[level]:
         _circle(picture, point, radius, MODELLED, filled=True)
     return picture
+
+
+def mark_radius(pictures: ViewPictures) -> float:
+    """Radius of a model landmark's dot, px of the window: smaller where 478 points crowd the face."""
+    crowded = len(pictures.observed) > 100 or len(pictures.modelled["fine"]) > 100
+    return pictures.photograph.shape[1] / 260 * (0.45 if crowded else 1.0)
 
 
 def contact_strip(pictures: ViewPictures, gap: int = 8) -> Pixels:
@@ -180,14 +188,13 @@ def _photograph(result: FitResult, view: int, window: Camera) -> Pixels:
     return cv2.resize(crop, (window.width, window.height), interpolation=cv2.INTER_AREA)
 
 
-def _landmarks(mesh: MeshLevel, window: Camera) -> Float[np.ndarray, "L 2"]:
-    """iBUG points if there are any, else the first scheme's, in the window."""
-    if not mesh.landmarks:
+def _landmarks(mesh: MeshLevel, window: Camera, scheme: str) -> Float[np.ndarray, "_ 2"]:
+    """Points of the scheme, else iBUG's, else none, in the window."""
+    points = mesh.landmarks.get(scheme, mesh.landmarks.get("ibug68"))
+    if points is None:
         return np.zeros((0, 2))
-    scheme = "ibug68" if "ibug68" in mesh.landmarks else next(iter(mesh.landmarks))
-    points = mesh.landmarks[scheme].detach().cpu().double()
-    points = points[torch.isfinite(points).all(-1)]
-    return window.project(points).numpy()
+    points = points.detach().cpu().double()
+    return window.project(points[torch.isfinite(points).all(-1)]).numpy()
 
 
 def _observed(result: FitResult, view: int, window: Camera) -> Float[np.ndarray, "L 2"]:
@@ -215,8 +222,10 @@ def _circle(
     centre = (round((point[0] - 0.5) * 2**bits), round((point[1] - 0.5) * 2**bits))
     size = round(radius * 2**bits)
     if filled:
-        cv2.circle(picture, centre, size + 2**bits, (20, 30, 34), -1, cv2.LINE_AA, bits)
+        rim = round(min(1.0, 0.35 * radius) * 2**bits)
+        cv2.circle(picture, centre, size + rim, (20, 30, 34), -1, cv2.LINE_AA, bits)
         cv2.circle(picture, centre, size, colour, -1, cv2.LINE_AA, bits)
     else:
-        cv2.circle(picture, centre, size, (20, 30, 34), 3, cv2.LINE_AA, bits)
+        if radius > 3:  # a dark border keeps large rings readable on light skin
+            cv2.circle(picture, centre, size, (20, 30, 34), 3, cv2.LINE_AA, bits)
         cv2.circle(picture, centre, size, colour, 1, cv2.LINE_AA, bits)

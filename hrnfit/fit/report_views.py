@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from hrnfit.fit.overlay import ViewPictures
+from hrnfit.fit.overlay import ViewPictures, mark_radius
 from hrnfit.fit.photographs import encode_jpeg, encode_webp
 from hrnfit.fit.report_pictures import data_uri, shrink
 from hrnfit.fit.result import FitResult
@@ -31,15 +31,15 @@ def view_figure(result: FitResult, view: int, pictures: ViewPictures) -> str:
     return (
         f'<figure><div class="compare"><img alt="Photograph {name}" draggable="false" '
         f'src="{photograph}" width="{width}" height="{height}">{images}'
-        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{_marks(pictures, width)}</svg>'
+        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{_marks(pictures)}</svg>'
         f"</div><figcaption><b>{name}</b><span class=num>{_numbers(result, view)}</span>"
         f'<input type="range" min="0" max="100" value="50" '
         f'aria-label="How much geometry to show on {name}"></figcaption></figure>'
     )
 
 
-def _marks(pictures: ViewPictures, width: int) -> str:
-    radius = width / 220
+def _marks(pictures: ViewPictures) -> str:
+    radius = 1.2 * mark_radius(pictures)
     rings = "".join(
         f'<circle class="seen" cx="{x:.1f}" cy="{y:.1f}" r="{1.9 * radius:.1f}"/>'
         for x, y in _finite(pictures.observed)

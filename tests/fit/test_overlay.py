@@ -140,3 +140,19 @@ def test_webp_keeps_alpha():
 def test_small_result_is_where_it_says():
     centre = make_result(views=1).mesh("coarse").vertices.mean(0)
     assert (centre - HEAD).norm() < 80
+
+
+def test_model_landmarks_follow_the_observed_scheme(result):
+    dense = torch.cat([m := result.mesh("mid").landmarks["ibug68"], m[:10]])
+    meshes = {
+        level: tuple(
+            replace(mesh, landmarks={**mesh.landmarks, "mediapipe478": dense}) for mesh in frames
+        )
+        for level, frames in result.meshes.items()
+    }
+    marks = replace(result.observed[0], scheme="mediapipe478")
+    both = replace(result, meshes=meshes, observed=(marks, None))
+    counts = [
+        len(view_pictures(both, view, rasterizer("cpu"), 40).modelled["fine"]) for view in (0, 1)
+    ]
+    assert counts == [78, 68]
