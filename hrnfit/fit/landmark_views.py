@@ -15,7 +15,8 @@ from torch import Tensor
 from hrnfit.energy.landmark import IRISES, LandmarkBasis, contour_metric, spread_weight
 from hrnfit.geometry.rotation import rigid_inverse
 from hrnfit.model.face_model import FaceModel, LandmarkSet
-from hrnfit.observe.observation import View
+from hrnfit.observe.facemesh import ibug68_from_mediapipe
+from hrnfit.observe.observation import Landmarks, View
 
 FIVE_FROM_IBUG = (tuple(range(36, 42)), tuple(range(42, 48)), (30,), (48,), (54,))
 """Points of the scheme `five` as means of iBUG points: eye centres, nose tip, mouth corners."""
@@ -66,11 +67,12 @@ def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkVie
     for index, view in enumerate(views):
         if view.landmarks is None or not bool((view.landmarks.confidence > 0).any()):
             continue
-        scheme = view.landmarks.scheme
+        marks = _known_to(model, view.landmarks)
+        scheme = marks.scheme
         if scheme not in bases:
             bases[scheme] = scheme_basis(model, scheme)
         basis, trust = bases[scheme]
-        pixels = view.camera.to(torch.float64).undistort(view.landmarks.points.double().cpu())
+        pixels = view.camera.to(torch.float64).undistort(marks.points.double().cpu())
         result.append(
             LandmarkView(
                 index=index,
@@ -81,7 +83,7 @@ def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkVie
                 K=view.camera.K.double().cpu(),
                 T_cam_world=view.camera.T_cam_world.double().cpu(),
                 pixels=pixels,
-                weight=view.landmarks.confidence.double().cpu() * trust,
+                weight=marks.confidence.double().cpu() * trust,
                 direction=contour_metric(pixels, scheme),
                 basis=basis,
             )
@@ -93,6 +95,15 @@ def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkVie
             "or 5 points per image, or install the detector: pip install 'hrnfit[detect]'"
         )
     return tuple(result)
+
+
+def _known_to(model: FaceModel, landmarks: Landmarks) -> Landmarks:
+    """Dense detections as 68 points on a model without a dense embedding: fewer, and biased by the
+    detector, but a start."""
+    lacks_dense = "mediapipe478" not in model.landmarks and "ibug68" in model.landmarks
+    if landmarks.scheme == "mediapipe478" and lacks_dense:
+        return ibug68_from_mediapipe(landmarks)
+    return landmarks
 
 
 def scheme_basis(model: FaceModel, scheme: str) -> tuple[LandmarkBasis, Float[Tensor, "L"]]:

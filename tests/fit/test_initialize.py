@@ -13,6 +13,7 @@ from hrnfit.fit.focal import lowest_point
 from hrnfit.fit.initialize import LandmarkStart, initialize
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.observe.facemesh import IBUG68
 from hrnfit.observe.observation import Landmarks, View
 
 POINTS, IDENTITY, EXPRESSION = 68, 4, 3
@@ -228,10 +229,24 @@ def test_no_face_anywhere_says_what_to_do():
 
 
 def test_a_scheme_that_the_model_lacks_is_named():
+    @dataclass(frozen=True)
+    class Bare(SmallFace):
+        @property
+        def landmarks(self) -> dict[str, LandmarkSet]:
+            return {}
+
+    with pytest.raises(ValueError, match="'small' has no 'ibug68' landmarks"):
+        initialize(rig((0.0,)), Bare())
+
+
+def test_dense_detections_start_a_model_that_knows_68_points():
     (view,) = rig((0.0,))
-    marks = Landmarks(torch.zeros(478, 2), torch.ones(478), "mediapipe478")
-    with pytest.raises(ValueError, match="'small' has no 'mediapipe478' landmarks"):
-        initialize((replace(view, landmarks=marks),), SmallFace())
+    assert view.landmarks is not None
+    dense = torch.zeros(478, 2)
+    dense[list(IBUG68)] = view.landmarks.points
+    marks = Landmarks(dense, torch.ones(478), "mediapipe478")
+    start = initialize((replace(view, landmarks=marks),), SmallFace(), settings=LOOSE)
+    assert start.errors["cam_0"] < 0.5
 
 
 def test_views_of_one_instant_need_cameras():
