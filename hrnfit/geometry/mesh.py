@@ -3,6 +3,9 @@
 Faces are (F, 3) integers, counter-clockwise from outside; vertices carry any batch before (N, 3).
 """
 
+# scipy.sparse and torch.unique have no complete types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 from functools import partial

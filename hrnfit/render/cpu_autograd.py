@@ -27,7 +27,7 @@ def array_of(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _by_rows(views: int, rows: int, work: Callable[[int, int, int], None]) -> None:
+def by_rows(views: int, rows: int, work: Callable[[int, int, int], None]) -> None:
     """`work(view, first row, end row)` over equal shares of the rows."""
 
     def share(pieces: list[tuple[int, int, int]]) -> None:
@@ -37,7 +37,7 @@ def _by_rows(views: int, rows: int, work: Callable[[int, int, int], None]) -> No
     compiled.run([partial(share, pieces) for pieces in compiled.row_pieces(views, rows)])
 
 
-def _sum_by_rows(
+def sum_by_rows(
     views: int,
     rows: int,
     shape: tuple[int, ...],
@@ -93,7 +93,7 @@ class Rasterize(torch.autograd.Function):
             cpu_kernels.z_buffer(p[view], f, first, end, t[view], d[view])
             cpu_kernels.barycentrics(p[view], f, first, end, t[view], b[view], d[view])
 
-        _by_rows(views, height, work)
+        by_rows(views, height, work)
         ctx.save_for_backward(points, faces, triangle)
         ctx.mark_non_differentiable(triangle, depth)
         ctx.set_materialize_grads(False)
@@ -112,7 +112,7 @@ class Rasterize(torch.autograd.Function):
 
         views, height = triangle.shape[:2]
         shape = tuple(points.shape[1:])
-        return _sum_by_rows(views, height, shape, False, points, work), None, None, None
+        return sum_by_rows(views, height, shape, False, points, work), None, None, None
 
 
 class Interpolate(torch.autograd.Function):
@@ -129,7 +129,7 @@ class Interpolate(torch.autograd.Function):
             row = view if len(a) > 1 else 0
             cpu_kernels.interpolate(a[row], f, first, end, t[view], b[view], o[view])
 
-        _by_rows(views, height, work)
+        by_rows(views, height, work)
         ctx.save_for_backward(attributes, barycentric, triangle, faces)
         return out
 
@@ -149,7 +149,7 @@ class Interpolate(torch.autograd.Function):
                 )
 
             shape = tuple(attributes.shape[1:])
-            a_grad = _sum_by_rows(views, height, shape, len(a) == 1, attributes, scatter)
+            a_grad = sum_by_rows(views, height, shape, len(a) == 1, attributes, scatter)
         if ctx.needs_input_grad[1]:
             b_grad = torch.zeros_like(barycentric, memory_format=torch.contiguous_format)
             o = b_grad.numpy()
@@ -160,7 +160,7 @@ class Interpolate(torch.autograd.Function):
                     g[view], a[row], f, first, end, t[view], o[view]
                 )
 
-            _by_rows(views, height, dot)
+            by_rows(views, height, dot)
         return a_grad, b_grad, None, None
 
 
@@ -175,7 +175,7 @@ class SampleTexture(torch.autograd.Function):
             row = view if len(t) > 1 else 0
             cpu_texture_kernels.sample(t[row], c[view], first, end, o[view])
 
-        _by_rows(views, height, work)
+        by_rows(views, height, work)
         ctx.save_for_backward(texture, uv)
         return out
 
@@ -196,7 +196,7 @@ class SampleTexture(torch.autograd.Function):
             )
 
         shape = tuple(texture.shape[1:]) if want_texture else (1, 1, 1)
-        texture_grad = _sum_by_rows(views, height, shape, len(t) == 1, texture, work)
+        texture_grad = sum_by_rows(views, height, shape, len(t) == 1, texture, work)
         return texture_grad if want_texture else None, uv_grad if want_uv else None
 
 
@@ -219,7 +219,7 @@ class Antialias(torch.autograd.Function):
             )  # fmt: skip
             cpu_silhouette_kernels.blend(p[view], i[view], items[view], width, o[view])
 
-        _by_rows(views, 1, work)
+        by_rows(views, 1, work)
         ctx.save_for_backward(image, points)
         ctx.items = items
         return out
@@ -240,5 +240,5 @@ class Antialias(torch.autograd.Function):
                 p[view], i[view], ctx.items[view], width, g[view], io[view], po[view]
             )
 
-        _by_rows(views, 1, work)
+        by_rows(views, 1, work)
         return image_grad, points_grad, None, None, None

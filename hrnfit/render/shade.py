@@ -24,6 +24,10 @@ DIFFERENCE = 1.0 / 4.0 * math.sqrt(15.0) / 2.0
 
 def safe_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
     """Unit vectors; zero stays zero, with a zero gradient."""
+    if _compiled(vectors):
+        from hrnfit.render.cpu_shade import Normalize  # local: numba
+
+        return Normalize.apply(vectors.reshape(-1, 3)).reshape(vectors.shape)
     square = (vectors * vectors).sum(-1, keepdim=True)
     tiny = square <= torch.finfo(vectors.dtype).tiny
     scale = torch.rsqrt(torch.where(tiny, 1.0, square))
@@ -76,8 +80,24 @@ def shade(
             f"light: expected (9, 3) or one per view of {tuple(normals.shape)}, "
             f"got {tuple(light.shape)}"
         )
+    if _compiled(normals) and normals.dtype == light.dtype:
+        from hrnfit.render.cpu_shade import Shade  # local: numba
+
+        lights = light if light.ndim == 3 else light[None]
+        flat = normals.reshape(len(lights), -1, 3)
+        constants = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+        return Shade.apply(flat, lights, constants).reshape(normals.shape)
     basis = sh_basis(normals)
     if light.ndim == 2:
         return basis @ light
     flat = basis.reshape(len(light), -1, 9)
     return torch.bmm(flat, light).reshape(normals.shape)
+
+
+def _compiled(tensor: Tensor) -> bool:
+    """Whether the compiled loops of the CPU take this tensor."""
+    return (
+        tensor.device.type == "cpu"
+        and tensor.dtype in (torch.float32, torch.float64)
+        and tensor.numel() > 0
+    )

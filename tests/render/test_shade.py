@@ -74,3 +74,13 @@ def test_gradients_and_safe_zero(generator):
     assert torch.equal(zero.grad, torch.zeros(2, 3))
     tiny = torch.full((1, 3), 1e-12)
     assert safe_normalize(tiny).norm() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_compiled_loops_agree_with_the_basis(generator):
+    normals = torch.randn(2, 7, 5, 3, generator=generator)  # any length: the polynomial is the same
+    normals[0, :3] = 0
+    light = torch.randn(2, 9, 3, generator=generator)
+    expected = torch.einsum("vhwk,vkc->vhwc", sh_basis(normals), light)
+    assert torch.allclose(shade(normals, light), expected, atol=1e-5)
+    inputs = (normals.double().requires_grad_(), light.double().requires_grad_())
+    assert gradcheck(shade, inputs, fast_mode=True)
