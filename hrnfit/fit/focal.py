@@ -31,10 +31,12 @@ class RigidBlock:
     expression: Float[Tensor, "E"]
     slots: tuple[tuple[str, int | None], ...] = (("pose", None),)
 
-    def residual(self, pose: Tensor) -> Tensor:
+    def residual(self, *values: Tensor) -> Tensor:
+        (pose,) = values
         return self.block.residual(self.identity, self.expression, pose, pose.new_zeros(1))
 
-    def linearize(self, pose: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def linearize(self, *values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        (pose,) = values
         zero = pose.new_zeros(1)
         e, jacobians = self.block.linearize(self.identity, self.expression, pose, zero)
         return e, (jacobians[2],)

@@ -53,12 +53,12 @@ class QuadraticBlock:
     def slots(self) -> tuple[Slot, ...]:
         return (self.slot,)
 
-    def residual(self, value: Tensor) -> Tensor:
-        return (value - self.mean) / self.deviation
+    def residual(self, *values: Tensor) -> Tensor:
+        return (values[0] - self.mean) / self.deviation
 
-    def linearize(self, value: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def linearize(self, *values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         jacobian = torch.diag(1.0 / self.deviation)
-        return self.residual(value), (jacobian.expand(*value.shape[:-1], -1, -1),)
+        return self.residual(*values), (jacobian.expand(*values[0].shape[:-1], -1, -1),)
 
 
 @dataclass(frozen=True)
