@@ -34,6 +34,9 @@ OBSERVED = (255, 196, 61)
 MODELLED = (38, 222, 214)
 """sRGB of the model's landmarks: dots."""
 
+RIM = (20, 30, 34)
+"""sRGB of the thin border that keeps both readable on light skin."""
+
 
 @dataclass(frozen=True, eq=False)
 class ViewPictures:
@@ -113,9 +116,9 @@ def overlay(pictures: ViewPictures, level: str, opacity: float = 0.72) -> Pixels
     picture = blend(pictures.photograph, pictures.levels[level], opacity)
     radius = mark_radius(pictures)
     for point in pictures.observed:
-        _circle(picture, point, 1.8 * radius, OBSERVED, filled=False)
+        _disc(picture, point, 1.9 * radius, OBSERVED, ring=1.2)
     for point in pictures.modelled[level]:
-        _circle(picture, point, radius, MODELLED, filled=True)
+        _disc(picture, point, radius, MODELLED)
     return picture
 
 
@@ -207,25 +210,31 @@ def _observed(result: FitResult, view: int, window: Camera) -> Float[np.ndarray,
     return (window.K[:2, 2] + (points - camera.K[:2, 2]) * scale).numpy()
 
 
-def _circle(
+def _disc(
     picture: np.ndarray,
     point: np.ndarray,
     radius: float,
     colour: tuple[int, int, int],
-    *,
-    filled: bool,
+    ring: float = 0,
 ) -> None:
-    """Draw on `picture` in place; sub-pixel, with the corner convention for pixel coordinates."""
-    if not np.isfinite(point).all() or np.abs(point).max() > 1e5:
+    """Draw a disc, or a ring of `ring` px, on `picture` in place, with a thin dark rim.
+
+    Coverage is the distance to the outline, clipped: OpenCV's small circles come out as blocks.
+    """
+    height, width = picture.shape[:2]
+    reach = radius + 3
+    if not np.isfinite(point).all() or not (point > -reach).all():
         return
-    bits = 4
-    centre = (round((point[0] - 0.5) * 2**bits), round((point[1] - 0.5) * 2**bits))
-    size = round(radius * 2**bits)
-    if filled:
-        rim = round(min(1.0, 0.35 * radius) * 2**bits)
-        cv2.circle(picture, centre, size + rim, (20, 30, 34), -1, cv2.LINE_AA, bits)
-        cv2.circle(picture, centre, size, colour, -1, cv2.LINE_AA, bits)
-    else:
-        if radius > 3:  # a dark border keeps large rings readable on light skin
-            cv2.circle(picture, centre, size, (20, 30, 34), 3, cv2.LINE_AA, bits)
-        cv2.circle(picture, centre, size, colour, 1, cv2.LINE_AA, bits)
+    left, top = (max(0, int(c - reach)) for c in point)
+    right, bottom = min(width, int(point[0] + reach) + 1), min(height, int(point[1] + reach) + 1)
+    if right <= left or bottom <= top:
+        return
+    y, x = np.mgrid[top:bottom, left:right] + 0.5
+    outside = np.hypot(x - point[0], y - point[1]) - radius
+    if ring:
+        outside = np.abs(outside) - ring / 2
+    patch = picture[top:bottom, left:right].astype(np.float32)
+    for distance, paint, strength in ((outside - 0.9, RIM, 0.75), (outside, colour, 1.0)):
+        alpha = strength * np.clip(0.5 - distance, 0, 1)[..., None]
+        patch = patch * (1 - alpha) + np.array(paint, np.float32) * alpha
+    picture[top:bottom, left:right] = np.rint(patch).astype(np.uint8)
