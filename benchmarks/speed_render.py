@@ -24,7 +24,7 @@ from hrnfit.render.backend import rasterizer
 from hrnfit.render.shade import safe_normalize, shade
 
 RESULT = Path(__file__).parent / "results" / "speed_render.json"
-SIZES, VIEWS, RINGS, RUNS = (256, 512), (1, 3, 5), (78, 135), 6
+SIZES, VIEWS, RINGS, RUNS = (256, 512), (1, 3, 5), (78, 135), 8
 
 
 def ellipsoid(rings: int) -> tuple[Tensor, Tensor, Tensor]:
