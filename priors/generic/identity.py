@@ -1,0 +1,140 @@
+"""Identity modes: a smooth random field over the face, conditioned on the published distances.
+
+A Gaussian process with kernels of four lengths (Luethi et al. 2018, Gaussian process morphable
+models), split into a symmetric and a weak antisymmetric part, gives the smooth modes. Its
+covariance is then changed as little as possible (in relative entropy) so that the distances of
+`anthropometry` get their published variance: a difference between men and women plus a spread
+within each. Rigid motion is removed, because the pose of the head carries it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from .anthropometry import ALL, population_mean
+from .measure import Ruler
+from .mesh import Mesh
+
+SCALES = ((85.0, 2.3), (38.0, 1.35), (19.0, 0.75), (9.5, 0.38))
+"""Kernel length and amplitude per coordinate, mm."""
+ASYMMETRY = 0.16
+"""Amplitude of the antisymmetric part against the symmetric one."""
+SIZE_SD = 0.03
+"""Relative SD of the overall size of the head before conditioning."""
+
+
+def _kernel(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    square = ((p[:, None] - q[None]) ** 2).sum(axis=2)
+    return sum(s**2 * np.exp(-0.5 * square / length**2) for length, s in SCALES)
+
+
+def _nodes(mesh: Mesh, count: int) -> np.ndarray:
+    """Farthest-point sample of the left half (indices), the midline included."""
+    left = np.flatnonzero((mesh.vertices[:, 0] >= 0) & (mesh.inner == 0))
+    # distances weighted by vertex density: fine features get their share of nodes
+    p = mesh.vertices[left]
+    local = cKDTree(p).query(p, k=7)[0][:, 1:].mean(axis=1)
+    weight = 1.0 / np.sqrt(local)
+    chosen, distance = [0], np.full(len(p), np.inf)
+    for _ in range(count - 1):
+        step = np.linalg.norm(p - p[chosen[-1]], axis=1) * weight
+        distance = np.minimum(distance, step)
+        chosen.append(int(np.argmax(distance)))
+    return left[np.array(chosen)]
+
+
+def _half_modes(mesh: Mesh, nodes: np.ndarray, sign: float, count: int) -> np.ndarray:
+    """Modes (count, N, 3) of fields with u(mirror x) = sign * mirror u(x), Nystroem extended."""
+    p, v = mesh.vertices[nodes], mesh.vertices
+    flip = np.array([-1.0, 1.0, 1.0])
+    direct, crossed = _kernel(p, p), _kernel(p, p * flip)
+    direct_v, crossed_v = _kernel(v, p), _kernel(v, p * flip)
+    pairs = []
+    for axis in range(3):
+        parity = sign * flip[axis]
+        matrix = 0.5 * (direct + parity * crossed)
+        values, vectors = np.linalg.eigh(matrix + 1e-8 * np.eye(len(p)))
+        keep = np.argsort(values)[::-1][:count]
+        extended = 0.5 * (direct_v + parity * crossed_v) @ vectors[:, keep]
+        pairs += [
+            (values[k], axis, extended[:, i] / np.sqrt(values[k])) for i, k in enumerate(keep)
+        ]
+    pairs.sort(key=lambda pair: -pair[0])
+    modes = np.zeros((count, len(v), 3))
+    for k, (_, axis, field) in enumerate(pairs[:count]):
+        modes[k, :, axis] = field
+    return modes
+
+
+def prior_modes(mesh: Mesh, nodes: int = 420, count: int = 330) -> np.ndarray:
+    """Smooth modes (M, N, 3) before conditioning, without rigid motion, mm per SD."""
+    chosen = _nodes(mesh, nodes)
+    centred = mesh.vertices - mesh.vertices.mean(axis=0)
+    symmetric = _half_modes(mesh, chosen, 1.0, count)
+    crooked = ASYMMETRY * _half_modes(mesh, chosen, -1.0, 60)
+    modes = np.concatenate([SIZE_SD * centred[None], symmetric, crooked])
+    return modes - _rigid_part(mesh, modes)
+
+
+def _rigid_part(mesh: Mesh, modes: np.ndarray) -> np.ndarray:
+    """Projection of fields (M, N, 3) on translations and rotations, over the front of the face."""
+    p = mesh.vertices - mesh.vertices.mean(axis=0)
+    n = len(p)
+    motion = np.zeros((6, n, 3))
+    for k in range(3):
+        motion[k, :, k] = 1.0
+        motion[3 + k] = np.cross(np.eye(3)[k], p)
+    q, _ = np.linalg.qr(motion.reshape(6, -1).T)
+    flat = modes.reshape(len(modes), -1)
+    return ((flat @ q) @ q.T).reshape(modes.shape)
+
+
+def _jacobian(vertices: np.ndarray, modes: np.ndarray, ruler: Ruler) -> np.ndarray:
+    """Change of the lengths (D, M) per unit of each mode, by central differences."""
+    step, used = 0.05, ruler.vertices()
+    few = ruler.reindexed(used)
+    plus = few(vertices[used] + step * modes[:, used])
+    return ((plus - few(vertices[used] - step * modes[:, used])) / (2 * step)).T
+
+
+def fit_mean(mesh: Mesh, modes: np.ndarray, ruler: Ruler, rounds: int = 4) -> np.ndarray:
+    """Vertices (N, 3) with the published mean distances, by the least change under the prior."""
+    vertices = mesh.vertices.copy()
+    target = np.array([population_mean(d.men, d.women) for d in ALL])
+    for _ in range(rounds):
+        jac = _jacobian(vertices, modes, ruler)
+        gap = target - ruler(vertices)
+        gain = np.linalg.solve(jac @ jac.T + 0.3 * np.eye(len(gap)), gap)
+        vertices = vertices + np.tensordot(jac.T @ gain, modes, axes=1)
+    return 0.5 * (vertices + vertices[mesh.mirror] * [-1, 1, 1])
+
+
+def identity_basis(
+    vertices: np.ndarray, modes: np.ndarray, ruler: Ruler, count: int = 80
+) -> np.ndarray:
+    """Modes (count, N, 3) per SD whose N(0, 1) population has the published distances' spread."""
+    jac = _jacobian(vertices, modes, ruler)
+    prior = jac @ jac.T
+    shape = prior / np.sqrt(np.outer(np.diag(prior), np.diag(prior)))
+    within = np.sqrt([0.5 * (d.men[1] ** 2 + d.women[1] ** 2) for d in ALL])
+    sexes = np.array([0.5 * (d.men[0] - d.women[0]) for d in ALL])
+    goal = shape * np.outer(within, within) + np.outer(sexes, sexes)
+    inverse = np.linalg.inv(prior + 1e-6 * np.trace(prior) / len(prior) * np.eye(len(prior)))
+    flat = modes.reshape(len(modes), -1)
+    gram = flat @ flat.T
+    asked = goal.copy()
+    for _ in range(4):
+        root = _root(np.eye(len(modes)) + jac.T @ inverse @ (asked - prior) @ inverse @ jac)
+        _values, vectors = np.linalg.eigh(root @ gram @ root)
+        mix = (root @ vectors[:, ::-1][:, :count]).T
+        reached = (jac @ mix.T) @ (jac @ mix.T).T
+        scale = np.sqrt(np.diag(goal) / np.diag(reached))
+        asked = asked * np.outer(scale, scale)
+    mix *= np.sign(np.take_along_axis(mix, np.abs(mix).argmax(axis=1)[:, None], axis=1))
+    return (mix @ flat).reshape(count, *vertices.shape)
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
