@@ -24,7 +24,7 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use and keep the machine code on disk, where a folder can be written."""
     function = inspect.unwrap(function)  # run-time type checking wraps every function of a module
-    options = {"nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache folder is writable
