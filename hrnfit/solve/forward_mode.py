@@ -68,7 +68,8 @@ def forward_jacobian(
     _load_forward_mode()
 
     def column(direction: Tensor) -> tuple[Tensor, Tensor]:
-        return jvp(function, (x,), (direction,))
+        value, tangent, *_ = jvp(function, (x,), (direction,))
+        return value, tangent
 
     directions = torch.eye(x.numel(), dtype=x.dtype, device=x.device)
     if columns_at_once == 1:

@@ -59,7 +59,7 @@ def grid_laplacian(height: int, width: int, channels: int) -> Matrix:
     def second(n: int) -> Matrix:
         return sparse.diags_array(
             [np.ones(n - 2), -2 * np.ones(n - 2), np.ones(n - 2)],
-            offsets=[0, 1, 2],
+            offsets=(0, 1, 2),  # pyright: ignore[reportArgumentType] - scipy's stub knows one
             shape=(n - 2, n),
         )
 
