@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -37,6 +37,7 @@ MARGINS = (1.5, 1.7, 1.95)
 removes most of the jitter that a single crop's placement causes."""
 
 
+@runtime_checkable
 class LandmarkDetector(Protocol):
     """Finds the face in a photograph."""
 
