@@ -49,8 +49,9 @@ class ChartGrid:
         base = base_surface(grid)
         side = np.where(base[:, 1] > mouth_line(np.abs(base[:, 0])), 1, -1)
         shape = (len(self.b), len(self.a), 3)
-        self.base = base.reshape(shape)
-        self.full = surface(grid, side).reshape(shape)
+        # rounded, so that the last bits of another machine's algebra cannot change the topology
+        self.base = base.round(4).reshape(shape)
+        self.full = surface(grid, side).round(4).reshape(shape)
 
     def __call__(self, chart: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Values (nb, na, C) at chart points (K, 2)."""
@@ -69,7 +70,7 @@ class ChartGrid:
             here = base_surface(chart)[:, :2]
             jac = [(base_surface(chart + d)[:, :2] - here) / 0.1 for d in ([0.1, 0], [0, 0.1])]
             chart = chart + np.linalg.solve(np.stack(jac, axis=2), (xy - here)[..., None])[..., 0]
-        return chart
+        return chart.round(4)
 
 
 def boundary(count: int) -> np.ndarray:
@@ -178,6 +179,7 @@ def relax(grid: ChartGrid, iterations: int = 70) -> tuple[np.ndarray, np.ndarray
         free[:, 0] = np.where(axis, 0.0, np.abs(free[:, 0]))
         _keep_off(free, fixed[:n_slit])
         _keep_inside(free)
+        points = points.round(6)
         if step in (25, 45):
             crowd = cKDTree(points).query_pairs(0.3, output_type="ndarray")
             drop = np.unique(crowd.max(axis=1)) if len(crowd) else np.empty(0, int)
