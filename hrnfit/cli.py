@@ -46,7 +46,7 @@ class Fit:
     set: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")
     ] = ()
-    """Change one entry of the recipe, such as stages.mid.steps=200; may be given several times."""
+    """Change one entry of the recipe, such as stages.skin-384.steps=5; may be given several times."""
     quiet: bool = False
     """Show no progress and no summary."""
     debug: bool = False
