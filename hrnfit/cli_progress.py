@@ -41,7 +41,9 @@ def bars(*, quiet: bool = False) -> Iterator[Callable[[FitProgress], None] | Non
 
         def show(event: FitProgress) -> None:
             if event.index not in tasks:
-                for earlier in tasks.values():
+                for earlier in tasks.values():  # it may have converged before its last step
+                    done = display.tasks[earlier].completed
+                    display.update(earlier, total=max(done, 1))
                     display.stop_task(earlier)
                 tasks[event.index] = display.add_task(
                     event.stage,
