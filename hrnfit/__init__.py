@@ -38,7 +38,7 @@ _HOME = {
     "Progress": "hrnfit.fit.fit",
     "Recipe": "hrnfit.fit.recipe",
     "View": "hrnfit.observe.observation",
-    "fit": "hrnfit.fit.fit",
+    "fit": "hrnfit.fit",  # the package is callable and stands for its function
     "list_models": "hrnfit.model.load",
     "load_cameras": "hrnfit.io.cameras",
     "load_image": "hrnfit.io.image",
@@ -53,7 +53,8 @@ __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDu
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"hrnfit has no {name!r}; it has {', '.join(sorted(_HOME))}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    home = importlib.import_module(_HOME[name])
+    return home if name == "fit" else getattr(home, name)
 
 
 def __dir__() -> list[str]:
