@@ -40,6 +40,7 @@ def own_points(model: dict[str, np.ndarray], scheme: str = "mediapipe478") -> np
 def detection_errors(model: dict[str, np.ndarray]) -> dict[tuple[float, str], float | None]:
     """Per yaw and light: rms distance in mm in the image plane, None where no face was found."""
     mesh, own, out = detector(), own_points(model), {}
+    known = model["landmarks_mediapipe478_triangles"] >= 0
     for yaw in YAWS:
         for name, light in LIGHTS.items():
             found = detect(
@@ -49,7 +50,7 @@ def detection_errors(model: dict[str, np.ndarray]) -> dict[tuple[float, str], fl
                 out[yaw, name] = None
                 continue
             pixels = projected(own, yaw, 0.0, SIZE)[:, :2]
-            residual = similarity_residual(found[:, :2], pixels) * 280.0 / SIZE
+            residual = similarity_residual(found[known, :2], pixels[known]) * 280.0 / SIZE
             out[yaw, name] = float(np.sqrt((residual**2).mean()))
     return out
 

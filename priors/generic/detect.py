@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from .build import DEFAULT
 from .landmarks import TABLE
@@ -51,6 +52,12 @@ def observations(model: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             if marks is None:
                 continue
             column, row = np.clip(np.floor(marks[:, :2]).astype(int), 0, SIZE - 1).T
+            # a point beside the outline counts, a little, for the nearest pixel of the face
+            beside = picture.triangle[row, column] < 0
+            nearest = distance_transform_edt(
+                picture.triangle < 0, return_distances=False, return_indices=True
+            )
+            row, column = nearest[:, row, column]
             triangle = picture.triangle[row, column]
             corners = mean[faces[triangle]]
             places.append((corners * picture.barycentric[row, column][..., None]).sum(axis=1))
@@ -59,7 +66,7 @@ def observations(model: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             area = np.abs(e[:, 0] * f[:, 1] - e[:, 1] * f[:, 0])
             solid = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
             facing = area / np.maximum(np.linalg.norm(solid, axis=1), 1e-9) / (SIZE / 280.0) ** 2
-            weights.append(np.where(triangle >= 0, np.clip(facing, 0, 1) ** 2, 0))
+            weights.append(np.where(beside, 0.01, np.clip(facing, 0.05, 1) ** 2))
     return np.array(places), np.array(weights)
 
 

@@ -20,6 +20,9 @@ from .surface import lid_rims, lip_borders, mouth_line
 TABLE = Path(__file__).with_name("mediapipe478.csv")
 """Texture coordinates u, v and spread in mm of the 478 points."""
 
+MAX_SPREAD = 6.0
+"""Points that the detector moves along the outline as the head turns (spread in mm) are left out."""
+
 JAW = np.array(
     [
         (70.5, -4, -95), (70, -24, -93), (67.5, -43, -90), (63.5, -61, -86), (56.5, -79, -78),
@@ -201,4 +204,6 @@ def mediapipe478(uv: np.ndarray, faces: np.ndarray):
         best = int(np.argmax(w.min(axis=1)))
         inside = np.clip(w[best], 0, None)
         triangles[k], weights[k] = near[k, best], inside / inside.sum()
+    wandering = table[:, 2] > MAX_SPREAD
+    triangles[wandering], weights[wandering] = -1, 0.0
     return triangles, weights, table[:, 2]
