@@ -173,6 +173,7 @@ def _view(
         frame=frame,
         landmarks=points,
         mask=_combined_mask(name, mask, photograph, full),
+        focal_known=not known and photograph.focal is not None,
     )
 
 

@@ -41,6 +41,8 @@ class View:
     landmarks: Landmarks | None = None
     mask: Float[Tensor, "H W"] | None = None
     """1 where the face may be compared, 0 where it may not; None when not given."""
+    focal_known: bool = False
+    """Whether an uncalibrated camera's focal length comes from the file's EXIF data."""
 
 
 @dataclass(frozen=True)

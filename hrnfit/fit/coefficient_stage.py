@@ -1,0 +1,258 @@
+"""Dense photometric Levenberg-Marquardt over coefficients, poses and focal lengths.
+
+The same shared-albedo residuals as `map_stage`, but the unknowns are few and touch every texel: one
+dense column each. A^T A is accumulated view by view; with the albedo eliminated it is
+sum_v w_v A_v^T A_v - (sum_v w_v A_v)^T (sum_v w_v A_v) / sum_v w_v per texel, and solved by one Cholesky.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.energy.shared_albedo import (
+    Consensus,
+    TexelViews,
+    consensus,
+    read_texels,
+    smooth_offset,
+    texel_source,
+)
+from hrnfit.fit.scene import Scene
+from hrnfit.geometry.mesh import vertex_normals
+from hrnfit.geometry.rotation import left_jacobian, skew
+from hrnfit.prediction import Prediction
+from hrnfit.solve.block import Layout, NormalEquations
+from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
+from hrnfit.solve.solver import Leaves, Solution
+from hrnfit.state import FaceState
+
+
+@dataclass(frozen=True)
+class CoefficientSettings:
+    """One solve."""
+
+    LEAVES: ClassVar[tuple[str, ...]] = ("identity", "expression", "pose", "log_focal")
+    size: int = 192
+    """Window, px."""
+    texels: int = 128
+    """Texels per side of the chart at which views are compared."""
+    blur: float = 1.0
+    """Gaussian on the windows, px."""
+    steps: int = 12
+    rounds: int = 3
+    """Times the light field and the visibility are looked at anew; each solves for `steps`."""
+    kernel_scale: float = 0.8
+    """Geman-McClure scale, tenths of the gamma range."""
+    offset: float = 0.03
+    """Width of the smooth light field per view, share of the UV square; 0 switches it off."""
+    evidence: float = 3e4
+    """What the data energy is multiplied by: an energy of 1e-3 (a hundredth of the gamma range) then
+    weighs like 30 coefficients that are one SD away."""
+    identity_deviation: float = 1.0
+    expression_deviation: float = 0.2
+    start_deviation: float = 0.5
+    """Prior around the coefficients found so far, standard deviations."""
+    pose_deviation: float = 10.0
+    """Prior on the head's move, mm and (per 100 mm) rad."""
+    focal_deviation: float = 0.3
+
+
+def solve_coefficients(
+    scene: Scene,
+    state: FaceState,
+    free: tuple[str, ...],
+    settings: CoefficientSettings,
+    focal_deviation: Float[Tensor, "V"] | None = None,
+) -> tuple[FaceState, Solution]:
+    """The state with the free coefficients at a minimum of data and priors."""
+    solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-4)
+    problem = _Problem(scene, state, free, settings, focal_deviation)
+    leaves = {name: getattr(state, name).double() for name in free}
+    bounds = {}
+    if "expression" in free and scene.model.expression_is_blendshape:
+        bounds["expression"] = (0.0, 1.0)
+        leaves["expression"] = leaves["expression"].clamp(0.0, 1.0)
+    solutions: list[Solution] = []
+    for _ in range(settings.rounds):
+        problem.refresh(leaves)
+        solution = solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
+        leaves = solution.leaves
+        solutions.append(solution)
+    last = solutions[-1]
+    joined = Solution(
+        leaves,
+        last.outcome,
+        sum(s.steps for s in solutions),
+        tuple(e for s in solutions for e in s.energies),
+        seconds=sum(s.seconds for s in solutions),
+    )
+    return problem.state_with(leaves), joined
+
+
+class _Problem:
+    """Energy and normal equations with the light field and the depth buffer held fixed per round."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        state: FaceState,
+        free: tuple[str, ...],
+        settings: CoefficientSettings,
+        focal_deviation: Tensor | None,
+    ) -> None:
+        self._scene, self._state, self._free, self._settings = scene, state, free, settings
+        self._windows = scene.windows(settings.size)
+        self._source = texel_source(self._windows, settings.blur)
+        self._texels = scene.texels(settings.texels)
+        self._offset = self._source.channels.new_zeros(
+            len(self._windows.K), len(self._texels.flat), 3
+        )
+        self._basis = self._shape_basis()
+        self._means, self._precisions = self._priors(focal_deviation)
+        self._depth = scene.predict(state, settings.size).raster.depth
+
+    def _shape_basis(self) -> dict[str, Float[Tensor, "P 3 K"]]:
+        """Model modes at the texels, head frame, mm per coefficient."""
+        model, out = self._scene.model, {}
+        identity = torch.zeros_like(self._state.identity)
+        expression = torch.zeros_like(self._state.expression[0])
+        mean = model.shape(identity[None], expression[None])[0]
+        for name, zero in (("identity", identity), ("expression", expression)):
+            rows = torch.eye(len(zero)).to(zero)
+            still = (expression if name == "identity" else identity).expand(len(rows), -1)
+            pair = (rows, still) if name == "identity" else (still, rows)
+            modes = self._texels.interpolate(model.shape(*pair) - mean)
+            out[name] = modes.movedim(0, -1)
+        return out
+
+    def _priors(self, focal_deviation: Tensor | None) -> tuple[Leaves, Leaves]:
+        """Mean and inverse variance per leaf: the model's prior times one around the start."""
+        s, mean, precision = self._settings, {}, {}
+        model_deviation = {"identity": s.identity_deviation, "expression": s.expression_deviation}
+        for name in self._free:
+            start = getattr(self._state, name).double()
+            mean[name] = start
+            if name in model_deviation:
+                own, near = model_deviation[name] ** -2, s.start_deviation**-2
+                if name == "expression":
+                    near = (s.start_deviation * s.expression_deviation) ** -2
+                precision[name] = torch.full_like(start, own + near)
+                mean[name] = start * (near / (own + near))
+            elif name == "pose":
+                deviation = torch.tensor([s.pose_deviation / 100.0] * 3 + [s.pose_deviation] * 3)
+                precision[name] = (deviation.double() ** -2).expand_as(start)
+            else:
+                given = torch.full_like(start, s.focal_deviation)
+                if focal_deviation is not None:
+                    given = focal_deviation.to(start)
+                precision[name] = given**-2
+        return mean, precision
+
+    def state_with(self, leaves: Leaves) -> FaceState:
+        return self._state.replace(
+            **{name: leaf.detach().to(self._state.identity.dtype) for name, leaf in leaves.items()}
+        )
+
+    def refresh(self, leaves: Leaves) -> None:
+        """Look at visibility and the light field anew."""
+        _, _, seen, agreed, prediction = self._look(leaves)
+        self._depth = prediction.raster.depth
+        if self._settings.offset > 0:
+            self._offset = smooth_offset(seen, agreed, self._texels, self._settings.offset)
+
+    def _look(self, leaves: Leaves) -> tuple[Tensor, Tensor, TexelViews, Consensus, Prediction]:
+        prediction = self._scene.predict(self.state_with(leaves), self._settings.size)
+        frame, texels = self._scene.sharing.frame, self._texels
+        head = texels.interpolate(prediction.vertices_head)
+        normals = texels.interpolate(
+            vertex_normals(prediction.vertices_head, self._scene.model.faces)
+        )
+        normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+        pose, T = prediction.T_world_head, prediction.projection.T_cam_world
+        R = T[:, :3, :3] @ pose[frame, :3, :3]
+        shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
+        turned = head[frame] @ R.mT
+        x_cam = turned + shift[:, None]
+        seen = read_texels(
+            self._source, prediction.projection.K, x_cam, normals[frame] @ R.mT, self._depth
+        )
+        agreed = consensus(seen, self._offset, self._settings.kernel_scale)
+        return x_cam, R, seen, agreed, prediction
+
+    def energy(self, leaves: Leaves) -> Float[Tensor, ""]:
+        """Half of evidence times data, plus half of the squared priors."""
+        agreed = self._look(leaves)[3]
+        return 0.5 * self._settings.evidence * agreed.energy.double() + self._prior_energy(leaves)
+
+    def _prior_energy(self, leaves: Leaves) -> Tensor:
+        parts = [
+            (self._precisions[n] * (leaves[n] - self._means[n]).square()).sum() for n in self._free
+        ]
+        return 0.5 * torch.stack(parts).sum()
+
+    def linearize(self, leaves: Leaves) -> NormalEquations:
+        """Normal equations over the packed leaves."""
+        x_cam, R, seen, agreed, prediction = self._look(leaves)
+        layout = Layout.of(leaves)
+        hessian = torch.zeros(layout.size, layout.size, dtype=torch.float64)
+        gradient = torch.zeros(layout.size, dtype=torch.float64)
+        weight = agreed.weight * (self._settings.evidence / agreed.seen)
+        root = weight.sum(0).clamp_min(1e-12).rsqrt()
+        pulled = x_cam.new_zeros(3 * len(root), layout.size)
+        for v in range(len(x_cam)):
+            A, place = self._columns(v, leaves, layout, x_cam[v], R[v], seen, prediction)
+            weighted = A * weight[v].repeat_interleave(3)[:, None]
+            at = torch.tensor(place)
+            hessian[at[:, None], at] += (weighted.T @ A).double().cpu()
+            gradient[at] += (weighted.T @ agreed.residual[v].flatten()).double().cpu()
+            pulled[:, at] += weighted
+        shared = pulled * root.repeat_interleave(3)[:, None]
+        hessian -= (shared.T @ shared).double().cpu()
+        precision = layout.pack(self._precisions)
+        off = layout.pack(leaves) - layout.pack(self._means)
+        energy = 0.5 * self._settings.evidence * agreed.energy.double().cpu()
+        return NormalEquations(
+            energy + self._prior_energy(leaves),
+            hessian + torch.diag(precision),
+            gradient + precision * off,
+        )
+
+    def _columns(
+        self,
+        v: int,
+        leaves: Leaves,
+        layout: Layout,
+        x_cam: Float[Tensor, "P 3"],
+        R_cam_head: Float[Tensor, "3 3"],
+        seen: TexelViews,
+        prediction: Prediction,
+    ) -> tuple[Float[Tensor, "P3 q"], list[int]]:
+        """Derivative of one view's colours in the leaves it depends on, and their packed places."""
+        J, parts, place = seen.jacobian[v], [], []
+        frame = int(self._scene.sharing.frame[v])
+        T = prediction.projection.T_cam_world[v]
+        for name in self._free:
+            row = {"identity": None, "expression": frame, "pose": frame, "log_focal": v}[name]
+            if name in self._basis:
+                part = (J @ R_cam_head) @ self._basis[name]
+            elif name == "pose":
+                origin = T[:3, :3] @ prediction.T_world_head[frame, :3, 3] + T[:3, 3]
+                arm = (x_cam - origin) @ T[:3, :3]
+                turn = left_jacobian(leaves["pose"][frame, :3].to(J))
+                in_world = J @ T[:3, :3]
+                part = torch.cat([in_world @ -skew(arm) @ turn, in_world], dim=-1)
+            else:
+                part = J[..., :2] @ x_cam[:, :2, None]
+            parts.append(part)
+            if name == "log_focal":
+                start = layout.offsets[name] + v
+                place.append(start)
+            else:
+                columns = layout.columns((name, row))
+                place.extend(range(columns.start, columns.stop))
+        return torch.cat(parts, dim=-1).flatten(0, 1), place

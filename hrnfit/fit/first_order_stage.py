@@ -1,0 +1,120 @@
+"""Analysis by synthesis with Adam or L-BFGS: any leaves, any terms, through one rendering."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from kornia.filters import gaussian_blur2d
+
+from hrnfit.energy.term import Weight, total
+from hrnfit.fit.scene import Scene
+from hrnfit.fit.terms import TERMS, make_term
+from hrnfit.prediction import Prediction
+from hrnfit.solve.first_order import LBFGS, Adam
+from hrnfit.solve.loop import Energy, Loop, Progress
+from hrnfit.solve.solver import Leaves, Solution
+from hrnfit.state import FaceState
+
+RATES = {
+    "identity": 0.02,
+    "expression": 0.01,
+    "albedo": 0.02,
+    "pose": 0.003,
+    "camera": 0.001,
+    "log_focal": 0.003,
+    "deformation": 0.1,
+    "displacement": 0.01,
+    "light": 0.01,
+    "albedo_map": 0.01,
+}
+"""Adam's step per leaf in its own unit; the pose's is in rad, its mm are stepped alike."""
+
+
+@dataclass(frozen=True)
+class TermWeight:
+    """How one term enters the energy."""
+
+    weight: float
+    end: float | None = None
+    """Weight at the last step; None: constant."""
+    kernel: str = "square"
+
+
+@dataclass(frozen=True)
+class FirstOrderSettings:
+    """A stage of Adam or L-BFGS."""
+
+    LEAVES: ClassVar[tuple[str, ...]] = tuple(RATES)
+    terms: Mapping[str, TermWeight] = field(default_factory=dict)
+    size: int = 256
+    """Window, px."""
+    steps: int = 150
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Adam's step by leaf, where it differs from the default."""
+    tolerance: float = 1e-3
+    """Ends when 30 steps lowered the energy by less than this fraction."""
+    albedo_blur: float = 0.0
+    """Gaussian on the albedo map, share of the UV square: detail is then left to the shading, a plain
+    stand-in for the de-retouching of HRN sec. 3.4."""
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ValueError("terms: none given; a stage of adam or lbfgs needs at least one")
+        for name in self.terms:
+            if name not in TERMS:
+                nearest = difflib.get_close_matches(name, TERMS, 1, 0.0)[0]
+                raise ValueError(f"terms: unknown term {name!r}; did you mean {nearest!r}?")
+
+
+def solve_first_order(
+    scene: Scene,
+    state: FaceState,
+    free: tuple[str, ...],
+    settings: FirstOrderSettings,
+    level: str,
+    solver: str,
+    progress: Progress | None = None,
+) -> tuple[FaceState, Solution]:
+    """The state with the free leaves at a minimum of the weighted terms."""
+    energy = _energy(scene, state, settings, level)
+    leaves = {name: getattr(state, name) for name in free}
+    loop = Loop(settings.steps, record_every=10, tolerance=settings.tolerance)
+    if solver == "adam":
+        rates = {name: settings.rates.get(name, RATES[name]) for name in free}
+        solution = Adam(rates, loop=loop).minimize(energy, leaves, progress)
+    else:
+        loop = replace(loop, record_every=1)
+        solution = LBFGS(loop=loop).minimize(energy, leaves, progress)
+    moved = {name: leaf.detach() for name, leaf in solution.leaves.items()}
+    return state.replace(**moved), solution
+
+
+def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level: str) -> Energy:
+    """Weighted sum of the stage's terms as a function of its leaves."""
+    windows = scene.windows(settings.size)
+    terms = [make_term(name, windows.landmark_scheme, {}) for name in settings.terms]
+    weights = {n: Weight(t.weight, t.end) for n, t in settings.terms.items()}
+    kernels = {n: t.kernel for n, t in settings.terms.items()}
+    if settings.albedo_blur > 0:
+        state = state.replace(albedo_map=_blurred_offset(scene, state, settings.albedo_blur))
+    base = scene.predict(state, settings.size, level)
+
+    def energy(leaves: Leaves) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        prediction: Prediction = replace(base, state=state.replace(**leaves))
+        return total(terms, weights, kernels, prediction, windows)
+
+    return energy
+
+
+def _blurred_offset(scene: Scene, state: FaceState, share: float) -> torch.Tensor:
+    """Offset that makes the whole albedo map smooth."""
+    full = scene.predict(state, 64).albedo_map
+    size = full.shape[0]
+    sigma = share * size
+    taps = min(2 * round(2.5 * sigma) + 1, 2 * (size // 2) - 1)
+    smooth = gaussian_blur2d(full.movedim(-1, 0)[None], (taps, taps), (sigma, sigma))
+    return state.albedo_map + smooth[0].movedim(0, -1) - full

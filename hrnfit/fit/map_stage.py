@@ -1,0 +1,323 @@
+"""Gauss-Newton on a whole map at once: deformation (mid level) or displacement (fine level).
+
+The data term is the shared albedo of `energy/shared_albedo.py`; the regulariser is constant. Head poses
+and focal lengths may move along, eliminated by their Schur complement, so photographs from unknown
+cameras calibrate themselves on the skin they share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import sparse
+from torch import Tensor
+
+from hrnfit.energy.shared_albedo import (
+    Consensus,
+    TexelSource,
+    TexelViews,
+    consensus,
+    position_blocks,
+    read_texels,
+    smooth_offset,
+    texel_source,
+)
+from hrnfit.energy.smooth import bending_operator, chart_texels, membrane_operator
+from hrnfit.fit.scene import Scene
+from hrnfit.geometry.mesh import vertex_normals
+from hrnfit.geometry.rotation import left_jacobian, skew
+from hrnfit.prediction import Prediction
+from hrnfit.solve.gauss_newton import GaussNewton
+from hrnfit.solve.grid import ArrowEquations, MapGrid, solve_arrow
+from hrnfit.solve.loop import Evaluated, Progress
+from hrnfit.solve.solver import Leaves, Solution
+from hrnfit.state import FaceState
+
+MAPS = {"deformation": 3, "displacement": 1}
+"""Maps that can be solved for, and their channels."""
+OTHERS = ("pose", "log_focal")
+"""Leaves that may move along."""
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """One level of the coarse-to-fine solve."""
+
+    LEAVES: ClassVar[tuple[str, ...]] = (*MAPS, *OTHERS)
+    size: int = 512
+    """Window, px."""
+    texels: int = 256
+    """Texels per side of the chart at which views are compared; an even multiple of the map's."""
+    blur: float = 0.7
+    """Gaussian on the windows, px."""
+    steps: int = 10
+    kernel_scale: float = 0.6
+    """Geman-McClure scale of the colour residual, tenths of the gamma range."""
+    offset: float = 0.015
+    """Width of the smooth light field per view, share of the UV square; 0 switches it off."""
+    membrane: float = 1e-3
+    bending: float = 1e-2
+    size_prior: float = 1e-5
+    """Weights of squared first and second differences and of the map itself, mm."""
+    pose_deviation: float = 20.0
+    """Prior on the head's move within the stage, mm and (divided by 100 mm) rad."""
+    focal_deviation: float = 0.3
+    """Prior on the change of log focal length."""
+
+
+def solve_map(
+    scene: Scene,
+    state: FaceState,
+    free: tuple[str, ...],
+    settings: MapSettings,
+    focal_deviation: Float[Tensor, "V"] | None = None,
+    progress: Progress | None = None,
+) -> tuple[FaceState, Solution]:
+    """The state with the free map (and `pose`, `log_focal` where free) at the optimum."""
+    problem = _Problem(scene, state, free, settings, focal_deviation)
+    limits = {"deformation": 2.0, "displacement": 0.3, "pose": 5.0, "log_focal": 0.1}
+    solver = GaussNewton(settings.steps, {name: limits[name] for name in problem.leaves})
+    solution = solver.minimize(problem.propose, problem.energy, problem.leaves, progress)
+    return problem.state_with(solution.leaves), solution
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One evaluation: where the texels are and what the views see of them."""
+
+    prediction: Prediction
+    x_cam: Float[Tensor, "V P 3"]
+    R_cam_head: Float[Tensor, "V 3 3"]
+    normals_head: Float[Tensor, "T P 3"]
+    seen: TexelViews
+    agreed: Consensus
+
+
+class _Problem:
+    """Linearisation of one stage. Keeps the light field of the last look for the next."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        state: FaceState,
+        free: tuple[str, ...],
+        settings: MapSettings,
+        focal_deviation: Tensor | None,
+    ) -> None:
+        self._scene, self._state, self._settings = scene, state, settings
+        self._map = next(name for name in free if name in MAPS)
+        self._others = tuple(name for name in OTHERS if name in free)
+        self.leaves: Leaves = {name: getattr(state, name) for name in (self._map, *self._others)}
+        if self._map == "displacement" and len(state.displacement) != 1:
+            raise ValueError(
+                "displacement: Gauss-Newton solves one shared map; share it by subject"
+            )
+        views = scene.windows(settings.size)
+        self._source: TexelSource = texel_source(views, settings.blur)
+        self._texels = scene.texels(settings.texels)
+        self._nodes = self.leaves[self._map].shape[1]
+        self._grid = MapGrid(self._nodes, MAPS[self._map])
+        self._offset = self._source.channels.new_zeros(len(views.K), len(self._texels.flat), 3)
+        self._regulariser = self._make_regulariser()
+        self._prior = self._other_priors(focal_deviation)
+        self._start = {name: self.leaves[name].detach().clone() for name in self._others}
+
+    def _make_regulariser(self) -> sparse.csr_matrix:
+        """Mean squared differences over the chart, and a whisper on the map itself."""
+        n, k, s = self._nodes, MAPS[self._map], self._settings
+        model = self._scene.model
+        used = chart_texels(model.uv.cpu(), model.uv_faces.cpu(), n, n)
+        form = s.size_prior * sparse.eye(n * n) / n**2
+        for weight, operator in (
+            (s.membrane, membrane_operator(n, used)),
+            (s.bending, bending_operator(n, used)),
+        ):
+            form = form + weight * (operator.T @ operator) / (3 * max(operator.shape[0], 1))
+        return sparse.kron(form, sparse.eye(k)).tocsr()
+
+    def _other_priors(self, focal_deviation: Tensor | None) -> np.ndarray:
+        """Diagonal of the prior on the poses and focal lengths, in their packed order."""
+        s, parts = self._settings, []
+        if "pose" in self._others:
+            deviation = np.array([s.pose_deviation / 100.0] * 3 + [s.pose_deviation] * 3)
+            parts.append(np.tile(deviation, len(self._state.pose)))
+        if "log_focal" in self._others:
+            given = focal_deviation if focal_deviation is not None else s.focal_deviation
+            parts.append(np.ones(len(self._state.log_focal)) * np.asarray(given))
+        # A prior of one SD weighs like one residual among the independent ones, taken as 1000.
+        return 1e-3 / np.concatenate(parts) ** 2 if parts else np.zeros(0)
+
+    def state_with(self, leaves: Leaves) -> FaceState:
+        return self._state.replace(**{name: leaf.detach() for name, leaf in leaves.items()})
+
+    def energy(self, leaves: Leaves) -> Evaluated:
+        """Data and regulariser without linearising."""
+        with torch.no_grad():
+            look = self._look(leaves)
+        return self._evaluated(leaves, look)
+
+    def propose(self, leaves: Leaves) -> tuple[Evaluated, Leaves]:
+        """Energy here, and the Gauss-Newton step from here."""
+        look = self._look(leaves)
+        evaluated = self._evaluated(leaves, look)
+        equations, split = self._equations(leaves, look)
+        change, others = solve_arrow(equations)
+        if self._settings.offset > 0:
+            self._offset = smooth_offset(
+                look.seen, look.agreed, self._texels, self._settings.offset
+            )
+        like = leaves[self._map]
+        step = {self._map: torch.from_numpy(change).to(like).view_as(like)}
+        for name, part in split.items():
+            leaf = leaves[name]
+            step[name] = torch.from_numpy(others[part]).to(leaf).view_as(leaf)
+        return evaluated, step
+
+    def _look(self, leaves: Leaves) -> _Look:
+        """Texel positions and what the views read there."""
+        state = self.state_with(leaves)
+        prediction = self._scene.predict(state, self._settings.size)
+        texels, frame = self._texels, self._scene.sharing.frame
+        head = texels.interpolate(prediction.vertices_head)
+        vertex_normal = vertex_normals(prediction.vertices_head, self._scene.model.faces)
+        normals = texels.interpolate(vertex_normal)
+        normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+        if self._map == "displacement":
+            head = head + self._displacement(state)[:, None] * normals
+        pose, T = prediction.T_world_head, prediction.projection.T_cam_world
+        R = T[:, :3, :3] @ pose[frame, :3, :3]
+        shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
+        x_cam = head[frame] @ R.mT + shift[:, None]
+        seen = read_texels(
+            self._source,
+            prediction.projection.K,
+            x_cam,
+            normals[frame] @ R.mT,
+            prediction.raster.depth,
+        )
+        agreed = consensus(seen, self._offset, self._settings.kernel_scale)
+        return _Look(prediction, x_cam, R, normals, seen, agreed)
+
+    def _displacement(self, state: FaceState) -> Float[Tensor, "P"]:
+        """Displacement at the texels, bilinear, mm."""
+        grid = (2.0 * self._texels.centres() - 1.0).to(state.displacement)[None, None]
+        plane = state.displacement[:1, None]
+        read = torch.nn.functional.grid_sample(
+            plane, grid, align_corners=False, padding_mode="border"
+        )
+        return read[0, 0, 0]
+
+    def _evaluated(self, leaves: Leaves, look: _Look) -> Evaluated:
+        x = leaves[self._map].detach().double().cpu().numpy().ravel()
+        smooth = torch.tensor(float(x @ (self._regulariser @ x)), dtype=torch.float64)
+        data = look.agreed.energy.double().cpu()
+        terms = {"shared_albedo": data, "smoothness": smooth}
+        moved = self._moved(leaves)
+        if len(moved):
+            terms["camera_prior"] = torch.tensor(float((self._prior * moved**2).sum()))
+        return sum(terms.values(), torch.zeros((), dtype=torch.float64)), terms
+
+    def _moved(self, leaves: Leaves) -> np.ndarray:
+        """How far the other leaves are from where the stage found them."""
+        parts = [(leaves[n] - self._start[n]).reshape(-1) for n in self._others]
+        return torch.cat(parts).double().cpu().numpy() if parts else np.zeros(0)
+
+    def _equations(self, leaves: Leaves, look: _Look) -> tuple[ArrowEquations, dict[str, slice]]:
+        """Normal equations of the map, the others, and what couples them."""
+        blocks, pull, centred = position_blocks(look.seen, look.agreed, look.R_cam_head)
+        along = None
+        if self._map == "displacement":
+            along = look.normals_head[0]
+            blocks = torch.einsum("pi,pij,pj->p", along, blocks, along)[:, None]
+            pull = (pull * along).sum(-1, keepdim=True)
+        square = self._texels.square
+        hessian = self._grid.hessian(square(blocks.flatten(1))) + self._regulariser
+        x = leaves[self._map].detach().double().cpu().numpy().ravel()
+        gradient = self._grid.gradient(square(pull)).ravel() + self._regulariser @ x
+        n, columns, split = len(x), self._columns(leaves, look), {}
+        if not columns:
+            empty = np.zeros((n, 0))
+            return ArrowEquations(hessian, gradient, empty, np.zeros((0, 0)), np.zeros(0)), split
+        coupling, corner, corner_gradient, split = self._border(columns, look, centred, along)
+        moved = self._moved(leaves)
+        corner = corner + np.diag(self._prior)
+        corner_gradient = corner_gradient + self._prior * moved
+        return ArrowEquations(hessian, gradient, coupling, corner, corner_gradient), split
+
+    def _columns(self, leaves: Leaves, look: _Look) -> dict[str, Float[Tensor, "V P 3 q"]]:
+        """Derivative of each view's colours in its own rows of the other leaves."""
+        J, out = look.seen.jacobian, {}
+        pose, T = look.prediction.T_world_head, look.prediction.projection.T_cam_world
+        frame = self._scene.sharing.frame
+        if "pose" in self._others:
+            R = T[:, :3, :3]
+            centre = (R @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
+            arm = (look.x_cam - centre[:, None]) @ R  # world, from the head's origin
+            turn = left_jacobian(leaves["pose"][frame, :3])
+            in_world = J @ R[:, None]
+            out["pose"] = torch.cat([in_world @ -skew(arm) @ turn[:, None], in_world], dim=-1)
+        if "log_focal" in self._others:
+            sideways = J[..., :2] @ look.x_cam[..., :2, None]
+            out["log_focal"] = sideways
+        return out
+
+    def _border(
+        self,
+        columns: dict[str, Tensor],
+        look: _Look,
+        centred: Float[Tensor, "V P 3 3"],
+        along: Float[Tensor, "P 3"] | None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, slice]]:
+        """Coupling, corner and gradient of the other leaves. Row r of a leaf belongs to the views
+        that share it; A^T Pi A with Pi = diag(w) - w w^T / sum(w) because the albedo is eliminated."""
+        weight = look.agreed.weight / look.agreed.seen
+        total = weight.sum(0).clamp_min(1e-12)
+        place, rows, split = self._layout(columns)
+        q = rows
+        coupling = np.zeros((self._grid.nodes**2 * self._grid.channels, q))
+        corner, gradient = np.zeros((q, q)), np.zeros(q)
+        views = range(len(weight))
+        own = [torch.cat([c[v] for c in columns.values()], dim=-1) for v in views]
+        for v in views:
+            weighted = weight[v, :, None, None] * own[v]
+            cross = torch.einsum("pci,pcq->piq", centred[v], weighted)
+            if along is not None:
+                cross = torch.einsum("pi,piq->pq", along, cross)[:, None]
+            flat = self._texels.square(cross.movedim(1, 2).flatten(1))
+            spread = self._grid.gradient(flat)  # (D D, q k)
+            at = place[v]
+            spread = spread.reshape(len(spread), len(at), -1).transpose(0, 2, 1)
+            coupling[:, at] += spread.reshape(-1, len(at))
+            gradient[at] += (
+                torch.einsum("pcq,pc->q", weighted, look.agreed.residual[v]).cpu().numpy()
+            )
+            for u in views:
+                share = -weight[u] / total + (1.0 if u == v else 0.0)
+                product = torch.einsum("pcq,p,pcr->qr", weighted, share, own[u])
+                corner[np.ix_(at, place[u])] += product.double().cpu().numpy()
+        return coupling, corner, gradient, split
+
+    def _layout(self, columns: dict[str, Tensor]) -> tuple[list[np.ndarray], int, dict[str, slice]]:
+        """Packed position of each view's columns, their number, and the slice of each leaf."""
+        frame = self._scene.sharing.frame.cpu().numpy()
+        row_of: dict[str, Callable[[int], int]] = {
+            "pose": lambda v: int(frame[v]),
+            "log_focal": lambda v: v,
+        }
+        place: list[list[int]] = [[] for _ in frame]
+        start, split = 0, {}
+        for name, block in columns.items():
+            width = block.shape[-1]
+            for v, entries in enumerate(place):
+                first = start + row_of[name](v) * width
+                entries.extend(range(first, first + width))
+            length = math.prod(self.leaves[name].shape)
+            split[name] = slice(start, start + length)
+            start += length
+        return [np.array(p) for p in place], start, split

@@ -1,0 +1,164 @@
+"""From images to the first state: views, detected landmarks, the landmark start, masks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.fit.initialize import Start, initialize
+from hrnfit.fit.recipe import Recipe
+from hrnfit.fit.scene import Scene
+from hrnfit.geometry.rotation import pose_matrix
+from hrnfit.model.face_model import FaceModel
+from hrnfit.observe.landmarks import LandmarkDetector, MediaPipeDetector
+from hrnfit.observe.masks import mask_from_projection
+from hrnfit.observe.observation import View
+from hrnfit.render.rasterizer import Rasterizer
+from hrnfit.state import FaceState, Sharing, zero_state
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where the stages begin."""
+
+    scene: Scene
+    state: FaceState
+    focal_deviation: Float[Tensor, "V"]
+    """Prior on log focal per view; tiny where the camera is known."""
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    views: tuple[View, ...],
+    model: FaceModel,
+    recipe: Recipe,
+    rasterizer: Rasterizer,
+    device: torch.device,
+    detector: LandmarkDetector | None = None,
+) -> Prepared:
+    """Landmarks where none were given, the start from them, and masks where none were given.
+
+    Views that show no face, or contradict the others, are left out with a warning as long as one
+    remains; a calibrated view needs no landmarks of its own.
+    """
+    views, warnings = with_landmarks(views, detector)
+    focal_known = [view.focal_known for view in views]
+    start = initialize(views, model, focal_known, recipe.start)
+    kept = [i for i, v in enumerate(views) if v.name not in start.dropped or _seen_by_rig(v, start)]
+    state, sharing, frames = _state(views, kept, start, model, recipe)
+    views = tuple(replace(views[i], frame=f) for i, f in zip(kept, frames, strict=True))
+    model, state = model.to(device), state.to(device)  # type: ignore[attr-defined]
+    scene = Scene(views, model, sharing, rasterizer, device).framed(state)
+    scene = replace(scene, views=with_masks(scene, state))
+    s = recipe.start
+    deviations = [
+        1e-4 if v.camera_known else s.exif_deviation if v.focal_known else s.focal_deviation
+        for v in views
+    ]
+    return Prepared(scene, state, torch.tensor(deviations), (*warnings, *start.warnings))
+
+
+def _seen_by_rig(view: View, start: Start) -> bool:
+    """A calibrated view without landmarks still shows the face; one that contradicts does not."""
+    return view.camera_known and view.landmarks is None and view.name in start.dropped
+
+
+def with_landmarks(
+    views: tuple[View, ...], detector: LandmarkDetector | None = None
+) -> tuple[tuple[View, ...], tuple[str, ...]]:
+    """Detected landmarks for views that were given none, and warnings for views without a face."""
+    if all(view.landmarks is not None for view in views):
+        return views, ()
+    detector = detector or MediaPipeDetector()
+    found, warnings = [], []
+    for view in views:
+        if view.landmarks is None:
+            view = replace(view, landmarks=detector.detect(view.image))
+            if view.landmarks is None:
+                warnings.append(f"view {view.name!r}: no face was found in it")
+        found.append(view)
+    if all(view.landmarks is None for view in found):
+        names = ", ".join(view.name for view in found)
+        raise ValueError(
+            f"no face was found in {names}; crop closer to the face, turn the image upright, "
+            "or pass landmarks= with 68, 478 or 5 points"
+        )
+    usable = [v for v in found if v.landmarks is not None or v.camera_known]
+    return tuple(_renumbered(usable)), tuple(warnings)
+
+
+def _renumbered(views: Sequence[View]) -> list[View]:
+    """Frames without gaps after views were left out."""
+    order = {frame: i for i, frame in enumerate(sorted({v.frame for v in views}))}
+    return [replace(view, frame=order[view.frame]) for view in views]
+
+
+def _state(
+    views: tuple[View, ...], kept: list[int], start: Start, model: FaceModel, recipe: Recipe
+) -> tuple[FaceState, Sharing, list[int]]:
+    """The first state of the kept views, who shares what, and their frames without gaps."""
+    old = sorted({views[i].frame for i in kept})
+    frames = [old.index(views[i].frame) for i in kept]
+    frame = torch.tensor(frames)
+
+    def rows(kind: str) -> Tensor:
+        return {
+            "view": torch.arange(len(kept)),
+            "frame": frame,
+            "subject": torch.zeros_like(frame),
+        }[kind]
+
+    sharing = Sharing(frame, rows(recipe.share.light), rows(recipe.share.displacement))
+    size = recipe.resolution
+    state = zero_state(
+        identity=model.n_identity,
+        expression=model.n_expression,
+        albedo=model.n_albedo,
+        sharing=sharing,
+        deformation=size.deformation,
+        displacement=size.displacement,
+        albedo_map=size.albedo,
+    )
+    state = state.replace(
+        identity=start.identity,
+        expression=start.expression[old],
+        pose_reference=start.pose_reference[old],
+        log_focal=start.log_focal[kept],
+    )
+    return state, sharing, frames
+
+
+def with_masks(scene: Scene, state: FaceState) -> tuple[View, ...]:
+    """Views with a mask each: the given one, or GrabCut around the projected face."""
+    views = []
+    for v, view in enumerate(scene.views):
+        if view.mask is None:
+            silhouette = projected_silhouette(scene, state, v)
+            if bool(silhouette.any()):
+                view = replace(view, mask=mask_from_projection(view.image, silhouette))
+        views.append(view)
+    return tuple(views)
+
+
+def projected_silhouette(scene: Scene, state: FaceState, v: int) -> Float[Tensor, "H W"]:
+    """Where the face covers the photograph, in its own distorted pixels."""
+    view = scene.views[v]
+    frame = int(scene.sharing.frame[v])
+    vertices = scene.world(state)[frame]
+    K = view.camera.K.float().clone()
+    K[:, :2] *= float(state.log_focal[v].exp())
+    T = pose_matrix(state.camera[v].cpu().float(), view.camera.T_cam_world.float())
+    camera = replace(view.camera.to(torch.float32), K=K, T_cam_world=T)
+    points = torch.cat([camera.project(vertices), camera.depth(vertices)[:, None]], dim=1)
+    from hrnfit.render.cpu import CpuRasterizer  # local: numba
+
+    faces = scene.model.faces.cpu()
+    raster = CpuRasterizer().rasterize(points[None], faces, view.camera.height, view.camera.width)
+    return (raster.triangle[0] >= 0).float()

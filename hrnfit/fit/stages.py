@@ -1,0 +1,118 @@
+"""Run the stages of a recipe one after the other and report how each went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.fit.coefficient_stage import solve_coefficients
+from hrnfit.fit.first_order_stage import FirstOrderSettings, solve_first_order
+from hrnfit.fit.map_stage import solve_map
+from hrnfit.fit.recipe import Recipe, Stage
+from hrnfit.fit.result import StageReport
+from hrnfit.fit.scene import Scene
+from hrnfit.geometry.rotation import rebase
+from hrnfit.solve.solver import Outcome, Solution
+from hrnfit.state import FaceState
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the caller's callback receives."""
+
+    stage: str
+    index: int
+    """Of the stage, from 0."""
+    count: int
+    """Stages in all."""
+    step: int
+    steps: int
+    """Of this stage, at most."""
+    energy: float
+
+
+Callback = Callable[[Progress], None]
+
+
+def run_stages(
+    scene: Scene,
+    state: FaceState,
+    recipe: Recipe,
+    focal_deviation: Float[Tensor, "V"] | None,
+    callback: Callback | None,
+) -> tuple[FaceState, tuple[StageReport, ...], tuple[str, ...]]:
+    """Final state, a report per stage, and warnings of stages that could not help."""
+    reports, warnings = [], []
+    for i, stage in enumerate(recipe.stages):
+        scene = scene.framed(state)
+        if not _can_help(scene, stage):
+            warnings.append(
+                f"stage {stage.name!r} is left out: it compares views, and there is only one"
+            )
+            continue
+        show = _reporter(callback, stage, i, len(recipe.stages))
+        state, solution = _solve(scene, state, stage, focal_deviation, show)
+        if solution.outcome is Outcome.NON_FINITE:
+            warnings.append(f"stage {stage.name!r}: {solution.outcome.value}")
+        pose, reference = rebase(state.pose, state.pose_reference)
+        state = state.replace(pose=pose, pose_reference=reference)
+        reports.append(_report(stage, solution))
+    return state, tuple(reports), tuple(warnings)
+
+
+def _can_help(scene: Scene, stage: Stage) -> bool:
+    """Shared-albedo stages need two views."""
+    return stage.solver in ("adam", "lbfgs") or len(scene.views) > 1
+
+
+def _solve(
+    scene: Scene,
+    state: FaceState,
+    stage: Stage,
+    focal_deviation: Tensor | None,
+    show: Callable[[int, float], None] | None,
+) -> tuple[FaceState, Solution]:
+    if stage.solver == "map":
+        return solve_map(scene, state, stage.free, stage.settings, focal_deviation, show)
+    if stage.solver == "coefficients":
+        solved = solve_coefficients(scene, state, stage.free, stage.settings, focal_deviation)
+        if show is not None:
+            show(solved[1].steps, solved[1].energies[-1])
+        return solved
+    return solve_first_order(
+        scene, state, stage.free, stage.settings, stage.level, stage.solver, show
+    )
+
+
+def _reporter(
+    callback: Callback | None, stage: Stage, index: int, count: int
+) -> Callable[[int, float], None] | None:
+    if callback is None:
+        return None
+    steps = stage.settings.steps
+
+    def show(step: int, energy: float) -> None:
+        callback(Progress(stage.name, index, count, min(step + 1, steps), steps, energy))
+
+    return show
+
+
+def _report(stage: Stage, solution: Solution) -> StageReport:
+    weights = {}
+    if isinstance(stage.settings, FirstOrderSettings):
+        weights = {name: term.weight for name, term in stage.settings.terms.items()}
+    else:
+        weights = dict.fromkeys(solution.terms, 1.0)
+    return StageReport(
+        name=stage.name,
+        level=stage.level,
+        outcome=solution.outcome,
+        steps=solution.steps,
+        seconds=solution.seconds,
+        energies=solution.energies,
+        terms=solution.terms,
+        weights=weights,
+    )

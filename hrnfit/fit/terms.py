@@ -1,0 +1,67 @@
+"""Energy terms by the name a recipe uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hrnfit.energy.contour import NearestContour, RowContour
+from hrnfit.energy.landmark import LandmarkTerm
+from hrnfit.energy.photometric import Photometric
+from hrnfit.energy.prior import (
+    AlbedoMapChroma,
+    AlbedoMapSize,
+    AlbedoMapVariation,
+    AlbedoPrior,
+    CameraPrior,
+    ExpressionBounds,
+    ExpressionPrior,
+    FocalPrior,
+    IdentityPrior,
+    LightColour,
+    LightPositivity,
+    LightSoftness,
+)
+from hrnfit.energy.rigidity import FoldBarrier, Rigidity
+from hrnfit.energy.silhouette import Silhouette
+from hrnfit.energy.smooth import (
+    DeformationBending,
+    DeformationSize,
+    DeformationVariation,
+    DisplacementSize,
+    DisplacementVariation,
+)
+from hrnfit.energy.term import Term
+
+TERMS: dict[str, Any] = {
+    "landmark": LandmarkTerm,
+    "photometric": Photometric,
+    "contour": NearestContour,
+    "contour_rows": RowContour,
+    "silhouette": Silhouette,
+    "deformation_tv": DeformationVariation,
+    "deformation_bending": DeformationBending,
+    "deformation_size": DeformationSize,
+    "displacement_size": DisplacementSize,
+    "displacement_tv": DisplacementVariation,
+    "rigidity": Rigidity,
+    "fold": FoldBarrier,
+    "identity_prior": IdentityPrior,
+    "expression_prior": ExpressionPrior,
+    "expression_bounds": ExpressionBounds,
+    "albedo_prior": AlbedoPrior,
+    "light_colour": LightColour,
+    "light_softness": LightSoftness,
+    "light_positivity": LightPositivity,
+    "focal_prior": FocalPrior,
+    "camera_prior": CameraPrior,
+    "albedo_map_size": AlbedoMapSize,
+    "albedo_map_tv": AlbedoMapVariation,
+    "albedo_map_chroma": AlbedoMapChroma,
+}
+
+
+def make_term(name: str, scheme: str, settings: Mapping[str, Any]) -> Term:
+    """A term with its settings; landmarks are compared in the scheme that the views have."""
+    extra = {"scheme": scheme} if name == "landmark" else {}
+    return TERMS[name](**extra, **settings)

@@ -1,0 +1,179 @@
+"""What a model and a state predict in every view: geometry, raster and rendering, each once, lazily.
+
+A term asks for what it needs and pays for nothing else: landmark terms never rasterise, and all
+image terms share one rendering. Level k adds its geometry to that of level k - 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hrnfit.geometry.mesh import vertex_normals
+from hrnfit.geometry.rotation import pose_matrix
+from hrnfit.model.deformation import DeformationOperator
+from hrnfit.model.face_model import FaceModel
+from hrnfit.observe.observation import WorkingViews
+from hrnfit.render.detail import detail_normals
+from hrnfit.render.rasterizer import Raster, Rasterizer
+from hrnfit.render.shade import safe_normalize, shade
+from hrnfit.render.texture import uv_interpolate, uv_raster
+from hrnfit.state import FaceState, Sharing
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Pinhole cameras of V windows after focal and camera correction."""
+
+    K: Float[Tensor, "V 3 3"]
+    T_cam_world: Float[Tensor, "V 4 4"]
+
+
+def corrected_projection(state: FaceState, views: WorkingViews) -> Projection:
+    """Windows' cameras with `log_focal` and `camera` of the state applied.
+
+    K0 diag(s, s, 1) scales the focal length about the principal point, crop or not.
+    """
+    factor = state.log_focal.exp()
+    K = torch.cat([views.K[:, :, :2] * factor[:, None, None], views.K[:, :, 2:]], dim=2)
+    return Projection(K, pose_matrix(state.camera, views.T_cam_world))
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Lazy values of one state. Everything is differentiable in the state."""
+
+    model: FaceModel
+    state: FaceState
+    sharing: Sharing
+    views: WorkingViews
+    operator: DeformationOperator
+    """Samples the deformation map at the vertices."""
+    rasterizer: Rasterizer
+    level: str = "mid"
+    """`coarse` leaves the deformation map out; `mid` and `fine` include it."""
+
+    @cached_property
+    def coarse_head(self) -> Float[Tensor, "T N 3"]:
+        """Morphable model per frame, head frame, mm."""
+        identity = self.state.identity[None].expand(len(self.state.expression), -1)
+        return self.model.shape(identity, self.state.expression)
+
+    @cached_property
+    def vertices_head(self) -> Float[Tensor, "T N 3"]:
+        """Vertices of the level per frame, head frame, mm."""
+        if self.level == "coarse":
+            return self.coarse_head
+        return self.coarse_head + self.operator(self.state.deformation)
+
+    @cached_property
+    def T_world_head(self) -> Float[Tensor, "T 4 4"]:
+        return pose_matrix(self.state.pose, self.state.pose_reference)
+
+    @cached_property
+    def vertices_world(self) -> Float[Tensor, "T N 3"]:
+        """Vertices of the level per frame, world, mm."""
+        pose = self.T_world_head
+        return self.vertices_head @ pose[:, :3, :3].mT + pose[:, None, :3, 3]
+
+    @cached_property
+    def normals_world(self) -> Float[Tensor, "T N 3"]:
+        """Unit vertex normals, world."""
+        return vertex_normals(self.vertices_world, self.model.faces)
+
+    @cached_property
+    def projection(self) -> Projection:
+        return corrected_projection(self.state, self.views)
+
+    @cached_property
+    def points(self) -> Float[Tensor, "V N 3"]:
+        """Vertices in every window: x, y px and camera depth mm."""
+        return self.project(self.vertices_world[self.sharing.frame])
+
+    def project(self, x_world: Float[Tensor, "V P 3"]) -> Float[Tensor, "V P 3"]:
+        """World points per view as window x, y px and camera depth mm."""
+        K, T = self.projection.K, self.projection.T_cam_world
+        x_cam = x_world @ T[:, :3, :3].mT + T[:, None, :3, 3]
+        depth = x_cam[..., 2:]
+        pixels = (x_cam / depth) @ K[:, :2].mT
+        return torch.cat([pixels, depth], dim=-1)
+
+    def landmark_points(self, scheme: str) -> Float[Tensor, "V L 2"]:
+        """Model landmarks in every window, px; missing ones at the first triangle."""
+        marks = self.model.landmarks[scheme]
+        corners = self.model.faces.long()[marks.triangles.long().clamp_min(0)]
+        world = self.vertices_world[self.sharing.frame][:, corners]
+        points = (world * marks.barycentric[..., None].to(world)).sum(-2)
+        return self.project(points)[..., :2]
+
+    @cached_property
+    def raster(self) -> Raster:
+        """Visible triangles of every window."""
+        size = self.views.size
+        return self.rasterizer.rasterize(self.points, self.model.faces, size, size)
+
+    @cached_property
+    def normals(self) -> Float[Tensor, "V S S 3"]:
+        """Unit world normals per pixel, zero outside; with the displacement's detail at level fine."""
+        if self.level == "fine":
+            return safe_normalize(self.rasterizer.sample_texture(self.detail_map, self.uv))
+        corners = self.normals_world[self.sharing.frame]
+        return safe_normalize(self.rasterizer.interpolate(corners, self.raster, self.model.faces))
+
+    @cached_property
+    def detail_map(self) -> Float[Tensor, "V H W 3"]:
+        """World normals in UV per view, tilted by its displacement map (HRN sec. 3.2)."""
+        frame, size = self.sharing.frame, self.state.displacement.shape[-1]
+        raster = uv_raster(self.model.uv, self.model.uv_faces, self.model.faces, size, size)
+        positions = uv_interpolate(self.vertices_world, raster)[frame]
+        normals = safe_normalize(uv_interpolate(self.normals_world, raster))[frame]
+        displacement = self.state.displacement[self.sharing.displacement]
+        return detail_normals(positions, normals, displacement, raster.mask)
+
+    @cached_property
+    def uv(self) -> Float[Tensor, "V S S 2"]:
+        """Texture coordinates per pixel."""
+        return self.rasterizer.interpolate(self.model.uv, self.raster, self._uv_faces)
+
+    @cached_property
+    def _uv_faces(self) -> Int[Tensor, "F 3"]:
+        return self.model.uv_faces
+
+    @cached_property
+    def albedo_map(self) -> Float[Tensor, "H W 3"]:
+        """Model albedo and the free offset, linear RGB, at the resolution of `albedo_map`."""
+        model = self.model.albedo(self.state.albedo)
+        return resized_map(model, self.state.albedo_map.shape[0]) + self.state.albedo_map
+
+    @cached_property
+    def coverage(self) -> Float[Tensor, "V S S"]:
+        """1 on the face, antialiased across the silhouette, whose only gradient this is."""
+        hit = (self.raster.triangle >= 0).to(self.points.dtype)[..., None]
+        return self.rasterizer.antialias(hit, self.raster, self.points, self.model.faces)[..., 0]
+
+    @cached_property
+    def image(self) -> Float[Tensor, "V S S 3"]:
+        """Shaded face in linear RGB, antialiased over black."""
+        albedo = self.rasterizer.sample_texture(self.albedo_map, self.uv)
+        light = self.state.light[self.sharing.light]
+        hit = (self.raster.triangle >= 0).to(albedo.dtype)[..., None]
+        colour = hit * albedo * shade(self.normals, light)
+        return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
+
+
+def resized_map(image: Float[Tensor, "h w 3"], size: int) -> Float[Tensor, "H W 3"]:
+    """A square UV map at another resolution, bilinear, area-averaged when shrinking."""
+    if image.shape[0] == size:
+        return image
+    moved = torch.nn.functional.interpolate(
+        image.movedim(-1, 0)[None],
+        size=(size, size),
+        mode="bilinear",
+        align_corners=False,
+        antialias=size < image.shape[0],
+    )
+    return moved[0].movedim(0, -1)
