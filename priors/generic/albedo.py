@@ -180,9 +180,9 @@ def albedo_basis(mesh: Mesh, uv: np.ndarray, count: int = 80) -> np.ndarray:
     mean = mean_albedo(c)
     modes = list(_named_modes(c, mean, skin, rng))
     for width, size, number, even in (
-        (46, 0.07, 12, True),
-        (24, 0.05, 14, True),
-        (12, 0.035, 100, False),
+        (46, 0.04, 12, True),
+        (24, 0.03, 14, True),
+        (12, 0.02, 100, False),
     ):
         for k, field in enumerate(
             _patches(c, rng, width, min(number, max(0, count - len(modes))), even)
@@ -197,8 +197,8 @@ def albedo_basis(mesh: Mesh, uv: np.ndarray, count: int = 80) -> np.ndarray:
 def _named_modes(c: Canvas, mean: np.ndarray, skin: np.ndarray, rng: np.random.Generator):
     """The modes that have a meaning, the strongest first."""
     lip, hair, parts = lips(c), brow(c), eye_parts(c)
-    yield -mean * (0.62 * skin)[..., None] * MELANIN
-    yield -mean * (0.40 * skin)[..., None] * BLOOD
+    yield -mean * (0.40 * skin)[..., None] * MELANIN
+    yield -mean * (0.26 * skin)[..., None] * BLOOD
     yield mean * (0.07 * skin)[..., None]
     yield hair[..., None] * 0.30 * (SKIN - HAIR)
     yield brow(c, 1.5)[..., None] * (1 - hair)[..., None] * -0.25 * (SKIN - HAIR)
@@ -206,7 +206,7 @@ def _named_modes(c: Canvas, mean: np.ndarray, skin: np.ndarray, rng: np.random.G
     yield parts["ball"][..., None] * (1 - parts["iris"])[..., None] * np.array([0.06, 0.07, 0.07])
     yield lip[..., None] * np.array([0.055, -0.012, -0.010])
     yield lip[..., None] * np.array([-0.075, -0.035, -0.030])
-    yield -(beard(c) * 0.40)[..., None] * mean * np.array([0.9, 0.75, 0.6])
+    yield -(beard(c) * 0.25)[..., None] * mean * np.array([0.9, 0.75, 0.6])
     spots = (
         (38, -32, 16, 16), (0, -40, 12, 9), (28, -11, 14, 5), (31, 9, 15, 6), (0, 40, 40, 22),
         (0, -100, 18, 14), (18, -50, 7, 9), (0, -58, 9, 6), (52, -5, 10, 16), (50, -65, 18, 22),
@@ -214,10 +214,10 @@ def _named_modes(c: Canvas, mean: np.ndarray, skin: np.ndarray, rng: np.random.G
     )  # fmt: skip
     for x, y, rx, ry in spots:
         mask = gaussian(np.hypot((c.x - x) / rx, (c.y - y) / ry), 1.0) * skin
-        yield -mean * (0.30 * mask)[..., None] * BLOOD
-        yield -mean * (0.20 * mask)[..., None] * MELANIN
+        yield -mean * (0.12 * mask)[..., None] * BLOOD
+        yield -mean * (0.08 * mask)[..., None] * MELANIN
     region = gaussian(np.hypot((c.x - 22) / 26, (c.y + 22) / 18), 1.0) * skin
     for _ in range(6):
         speck = gaussian_filter(rng.standard_normal(c.x.shape), 2.2)
         speck = np.clip(speck / speck.std() - 0.9, 0, None) * region
-        yield -mean * (0.28 * speck)[..., None] * MELANIN
+        yield -mean * (0.12 * speck)[..., None] * MELANIN
