@@ -72,7 +72,8 @@ def solve_coefficients(
     """The state with the free coefficients at a minimum of data and priors."""
     solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-4)
     problem = _Problem(scene, state, free, settings, focal_deviation)
-    leaves = {name: getattr(state, name).double() for name in free}
+    # few unknowns: they and their normal equations live on the CPU, the texels where the scene is
+    leaves = {name: getattr(state, name).double().cpu() for name in free}
     bounds = {}
     if "expression" in free and scene.model.expression_is_blendshape:
         bounds["expression"] = (0.0, 1.0)
@@ -135,7 +136,7 @@ class _Problem:
         s, mean, precision = self._settings, {}, {}
         model_deviation = {"identity": s.identity_deviation, "expression": s.expression_deviation}
         for name in self._free:
-            start = getattr(self._state, name).double()
+            start = getattr(self._state, name).double().cpu()
             mean[name] = start
             if name in model_deviation:
                 own, near = model_deviation[name] ** -2, s.start_deviation**-2
@@ -155,7 +156,7 @@ class _Problem:
 
     def state_with(self, leaves: Leaves) -> FaceState:
         return self._state.replace(
-            **{name: leaf.detach().to(self._state.identity.dtype) for name, leaf in leaves.items()}
+            **{name: leaf.detach().to(self._state.identity) for name, leaf in leaves.items()}
         )
 
     def refresh(self, leaves: Leaves) -> None:
@@ -187,7 +188,8 @@ class _Problem:
     def energy(self, leaves: Leaves) -> Float[Tensor, ""]:
         """Half of evidence times data, plus half of the squared priors."""
         agreed = self._look(leaves)[3]
-        return 0.5 * self._settings.evidence * agreed.energy.double() + self._prior_energy(leaves)
+        data = agreed.energy.double().cpu()
+        return 0.5 * self._settings.evidence * data + self._prior_energy(leaves)
 
     def _prior_energy(self, leaves: Leaves) -> Tensor:
         parts = [
