@@ -196,5 +196,5 @@ def _spread(
 ) -> Float[Tensor, "S S 3"]:
     """Offset map; where no view sees, a smooth continuation of what the seen skin says."""
     square, mask = texels.square(offset), texels.square(known)
-    channels = [fill(square[..., c].cpu(), mask.cpu(), used.cpu()) for c in range(3)]
-    return torch.stack(channels, dim=-1).to(offset)
+    channels = [fill(square[..., c], mask, used) for c in range(3)]
+    return torch.stack(channels, dim=-1)
