@@ -1,0 +1,1 @@
+"""Speed and accuracy, one command each; results as JSON in `results/`, with the machine named."""
