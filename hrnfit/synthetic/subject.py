@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,6 +36,9 @@ class Subject:
     """Largest activation of an expression; three modes are active."""
     deformation_mm: float = 0.8
     """Root mean square length of the deformation map, mm."""
+    tangential: bool = False
+    """Whether the deformation map also slides the surface along itself. Where the albedo is free to
+    follow, no photograph shows such a slide: it is a gauge, and errors per vertex would measure it."""
     displacement_mm: float = 0.06
     """Root mean square of the displacement map, mm."""
     texture_contrast: float = 1.0
@@ -113,7 +117,10 @@ def sample_shape(model: FaceModel, subject: Subject, rng: np.random.Generator) -
     expression = torch.zeros(model.n_expression)
     for mode in rng.choice(model.n_expression, 3, replace=False):
         expression[mode] = rng.uniform(0.3, 1.0) * subject.expression
+    coarse = model.shape(identity, expression).detach().float()
     deformation = smooth_noise(rng, DEFORMATION, 3, sigma=5.0)
+    if not subject.tangential:
+        deformation = deformation[..., :1] * normal_map(model, coarse, DEFORMATION)
     length = deformation.square().sum(-1).mean().sqrt()
     deformation = deformation * (subject.deformation_mm / length)
     fine = smooth_noise(rng, DISPLACEMENT, 1, sigma=3.0) + smooth_noise(rng, DISPLACEMENT, 1, 1.2)
@@ -142,6 +149,19 @@ def _assemble(
         identity, expression, deformation, displacement,
         coarse, mid, surface, faces, dense_uv, uv_faces,
     )  # fmt: skip
+
+
+def normal_map(
+    model: FaceModel, vertices: Float[Tensor, "N 3"], size: int
+) -> Float[Tensor, "size size 3"]:
+    """Unit normals at the texel centres: those of the vertices nearest in the chart, averaged. Texels
+    beyond the chart continue it."""
+    uv = vertex_uv(model.uv.float(), model.faces, model.uv_faces, len(vertices))
+    centres = (torch.arange(size) + 0.5) / size
+    v, u = torch.meshgrid(centres, centres, indexing="ij")
+    _, near = cKDTree(uv.numpy()).query(torch.stack([u, v], -1).numpy(), k=6)
+    normals = mesh.vertex_normals(vertices, model.faces)[torch.from_numpy(near)].mean(-2)
+    return functional.normalize(normals, dim=-1)
 
 
 def vertex_uv(

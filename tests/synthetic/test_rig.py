@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.model.face_model import LandmarkSet, ModelInfo
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.synthetic import Subject, synthetic_rig
-from hrnfit.synthetic.subject import sample_map, smooth_noise
+from hrnfit.synthetic.subject import sample_map, sample_shape, smooth_noise
 
 
 def dome(side: int = 33) -> LinearFaceModel:
@@ -76,6 +77,24 @@ def test_maps_have_the_size_that_was_asked_for(model, rig):
     assert (
         across.max() < 0.2 * along.abs().max()
     )  # the normals are those of the surface, not of mid
+
+
+def test_deformation_is_along_the_normal_unless_it_may_slide(model):
+    """What lies along the surface is a gauge: it is there only when asked for."""
+    rng = np.random.default_rng
+    plain = sample_shape(model, Subject(), rng(5))
+    slid = sample_shape(model, Subject(tangential=True), rng(5))
+    normals = vertex_normals(plain.coarse, model.faces)
+
+    def across(shape):
+        offset = shape.mid - shape.coarse
+        along = (offset * normals).sum(-1, keepdim=True) * normals
+        return (offset - along).square().sum(-1).mean().sqrt().item()
+
+    assert torch.equal(plain.coarse, slid.coarse)
+    # normals between texel centres are interpolated, on a dome of 66 vertices per texel row's length
+    assert across(plain) < 0.12
+    assert across(slid) > 0.5
 
 
 def test_levels_are_the_models_shape_in_the_world(model, rig):
