@@ -104,13 +104,13 @@ def view_confidence(weights: Float[Tensor, "V H W"]) -> Float[Tensor, "H W"]:
 
 
 def fill(
-    values: Float[Tensor, "H W"],
+    values: Float[Tensor, "H W *K"],
     known: Bool[Tensor, "H W"],
     used: Bool[Tensor, "H W"],
     guide: Float[Tensor, "H W C"] | None = None,
     edge_scale: float = 1.0,
     sweeps: int = 40,
-) -> Float[Tensor, "H W"]:
+) -> Float[Tensor, "H W *K"]:
     """Known texels unchanged; the other used ones by Laplace's equation between them; 0 off the chart.
 
     Neumann at the chart's border, so holes (eyes, mouth) do not leak. Solved from coarse to fine
@@ -118,53 +118,71 @@ def fill(
     takes `sweeps` of red-black relaxation. With a guide, neighbours conduct
     exp(-|difference|^2 / edge_scale^2) (Perona & Malik 1990). 0 everywhere when nothing is known.
     """
-    start = _coarser_fill(values, known & used, used, guide, edge_scale, sweeps)
-    start = torch.where(known & used, values, start).flatten()
-    neighbours, share = _stencils(used, guide, edge_scale, values)
-    rows, columns = _grid(used)
-    colour = ((rows + columns) % 2 == 0).flatten()
-    free = (used & ~known).flatten()
-    halves = [(free & colour).nonzero()[:, 0], (free & ~colour).nonzero()[:, 0]]
-    for _ in range(sweeps):
-        for texels in halves:
-            mean = (share[texels] * start[neighbours[texels]]).sum(1)
-            moved = torch.lerp(start[texels], mean, OVER_RELAXATION)
-            start = start.index_copy(0, texels, moved)
-    filled = start.reshape(values.shape)
-    return torch.where(used, filled, torch.zeros_like(filled))
+    channels = values.reshape(*used.shape, -1)
+    return _filled(channels, known, used, guide, edge_scale, sweeps).reshape(values.shape)
 
 
-def _coarser_fill(
-    values: Tensor,
+def _filled(
+    values: Float[Tensor, "H W K"],
     known: Tensor,
     used: Tensor,
     guide: Tensor | None,
     edge_scale: float,
     sweeps: int,
-) -> Tensor:
+) -> Float[Tensor, "H W K"]:
+    """`fill` of maps with a channel axis."""
+    held = (known & used)[..., None]
+    start = _coarser_fill(values, known & used, used, guide, edge_scale, sweeps)
+    start = torch.where(held, values, start).flatten(0, 1)
+    neighbours, share = _stencils(used, guide, edge_scale, values)
+    rows, columns = _grid(used)
+    colour = ((rows + columns) % 2 == 0).flatten()
+    free = (used & ~known).flatten()
+    halves = [(free & colour).nonzero()[:, 0], (free & ~colour).nonzero()[:, 0]]
+    # gathered once: in every sweep it took two thirds of the time
+    halves = [(half, neighbours[half], share[half][..., None]) for half in halves if len(half)]
+    for _ in range(sweeps):
+        for half, around, conduct in halves:
+            mean = (conduct * start[around]).sum(1)
+            start.index_copy_(0, half, torch.lerp(start[half], mean, OVER_RELAXATION))
+    filled = start.reshape(values.shape)
+    return torch.where(used[..., None], filled, torch.zeros_like(filled))
+
+
+def _coarser_fill(
+    values: Float[Tensor, "H W K"],
+    known: Tensor,
+    used: Tensor,
+    guide: Tensor | None,
+    edge_scale: float,
+    sweeps: int,
+) -> Float[Tensor, "H W K"]:
     """The fill at half the size, from means of what is known in each cell, brought back up."""
-    height, width = values.shape
-    weight = known.to(values.dtype)
-    weighted = torch.where(known, values, torch.zeros_like(values))
+    height, width = known.shape
+    weight = known.to(values.dtype)[..., None]
+    weighted = torch.where(known[..., None], values, torch.zeros_like(values))
     if max(height, width) <= 2:
-        return (weighted.sum() / weight.sum().clamp_min(1.0)).expand(height, width)
+        mean = weighted.sum((0, 1)) / weight.sum().clamp_min(1.0)
+        return mean.expand(height, width, -1)
     mass = _halve(weight)
     mean = _halve(weighted) / torch.where(mass > 0, mass, torch.ones_like(mass))
-    cell_used = _halve(used.to(values.dtype)) > 0
+    cell_used = _halve(used.to(values.dtype)[..., None])[..., 0] > 0
     if guide is not None:
-        guide = torch.stack([_halve(channel) for channel in guide.unbind(-1)], -1)
-    coarse = fill(mean, mass > 0, cell_used, guide, edge_scale, sweeps)
+        guide = _halve(guide)
+    coarse = _filled(mean, mass[..., 0] > 0, cell_used, guide, edge_scale, sweeps)
     # texels off the chart are 0 there: share of the chart in each cell divides them out again
-    size, inside = (height, width), cell_used.to(values.dtype)
-    stacked = torch.stack((coarse, inside))[None]
-    up, part = interpolate(stacked, size=size, mode="bilinear", align_corners=False)[0]
-    return up / torch.where(part > 0, part, torch.ones_like(part))
+    inside = cell_used.to(values.dtype)[..., None]
+    stacked = torch.cat((coarse, inside), dim=-1).movedim(-1, 0)[None]
+    up = interpolate(stacked, size=(height, width), mode="bilinear", align_corners=False)[0]
+    up = up.movedim(0, -1)
+    part = up[..., -1:]
+    return up[..., :-1] / torch.where(part > 0, part, torch.ones_like(part))
 
 
-def _halve(values: Tensor) -> Tensor:
+def _halve(values: Float[Tensor, "H W K"]) -> Float[Tensor, "h w K"]:
     """Means over cells of 2 x 2; odd borders over what there is."""
     cell = (min(2, values.shape[0]), min(2, values.shape[1]))
-    return avg_pool2d(values[None, None], cell, ceil_mode=True)[0, 0]
+    return avg_pool2d(values.movedim(-1, 0), cell, ceil_mode=True).movedim(0, -1)
 
 
 def _grid(like: Tensor) -> tuple[Tensor, Tensor]:

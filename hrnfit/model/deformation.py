@@ -18,6 +18,8 @@ from jaxtyping import Float, Int
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
+from hrnfit.geometry.mesh import distinct_pairs
+
 Kernel = Literal["bilinear", "cubic"]
 
 
@@ -150,7 +152,9 @@ def _corners(
     faces: Int[Tensor, "F 3"], uv_faces: Int[Tensor, "F 3"], n_vertices: int
 ) -> tuple[Int[Tensor, "N S"], Int[Tensor, "N"]]:
     """Distinct places in the chart of each vertex, -1 padded, and how many."""
-    pairs = torch.stack([faces.long().flatten(), uv_faces.long().flatten()], dim=1).unique(dim=0)
+    pairs, _ = distinct_pairs(
+        torch.stack([faces.long().flatten(), uv_faces.long().flatten()], dim=1)
+    )
     counts = torch.bincount(pairs[:, 0], minlength=n_vertices)
     if bool((counts == 0).any()):
         raise ValueError(f"faces: {int((counts == 0).sum())} vertices have no place in the chart")

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.check import check_shape
+from hrnfit.geometry.mesh import distinct_pairs
 from hrnfit.model.deformation import TAPS, Kernel
 
 
@@ -49,6 +50,8 @@ def vertex_values(
     n_vertices: int,
 ) -> Float[Tensor, "N"]:
     """Values at the chart's points, as the mean over the places of each vertex."""
-    pairs = torch.stack([faces.long().flatten(), uv_faces.long().flatten()], dim=1).unique(dim=0)
+    pairs, _ = distinct_pairs(
+        torch.stack([faces.long().flatten(), uv_faces.long().flatten()], dim=1)
+    )
     total = values.new_zeros(n_vertices).index_add(0, pairs[:, 0], values[pairs[:, 1]])
     return total / torch.bincount(pairs[:, 0], minlength=n_vertices).clamp_min(1).to(values)
