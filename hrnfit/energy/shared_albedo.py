@@ -13,6 +13,7 @@ visibility.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,14 +21,21 @@ from jaxtyping import Float
 from kornia.filters import gaussian_blur2d, spatial_gradient
 from torch import Tensor
 
-from hrnfit.energy.photometric import VISIBLY_WRONG, gamma_encoded
+from hrnfit.energy.photometric import VISIBLY_WRONG
 from hrnfit.energy.texels import Texels
 from hrnfit.observe.observation import WorkingViews
 
+DARK = 0.02
+"""Linear light at which the logarithm bends into a straight line: below is noise and black level."""
 OCCLUSION_MARGIN = 2.5
 """A texel deeper than the nearest surface by more is hidden, mm; about the thickness of a lid."""
 LEAST_COSINE = 0.25
 """Grazing views blur along the surface and are left out below this cosine."""
+
+
+def log_encoded(linear: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """Logarithmic encoding of light, 0..1 to 0..1: a change of light is an offset there."""
+    return torch.log1p(linear.clamp_min(0.0) / DARK) / math.log1p(1.0 / DARK)
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,8 @@ class TexelSource:
 
 
 def texel_source(views: WorkingViews, blur: float) -> TexelSource:
-    """Gamma-encoded windows, blurred by `blur` px (0: not), in units of `VISIBLY_WRONG`."""
-    colour = gamma_encoded(views.images).movedim(-1, 1) / VISIBLY_WRONG
+    """Log-encoded windows, blurred by `blur` px (0: not), in units of `VISIBLY_WRONG`."""
+    colour = log_encoded(views.images).movedim(-1, 1) / VISIBLY_WRONG
     if blur > 0:
         taps = 2 * round(3 * blur) + 1
         colour = gaussian_blur2d(colour, (taps, taps), (blur, blur))
@@ -103,7 +111,7 @@ class Consensus:
     """The eliminated albedo and what the views say against it."""
 
     mean: Float[Tensor, "P 3"]
-    """Robust mean colour, gamma units of `VISIBLY_WRONG`."""
+    """Robust mean colour, encoded, in units of `VISIBLY_WRONG`."""
     residual: Float[Tensor, "V P 3"]
     weight: Float[Tensor, "V P"]
     """Robust weight; zero for texels that fewer than two views see."""
@@ -141,7 +149,7 @@ def smooth_offset(
     0.62 mm at 0.015, 0.84 at 0.02, 1.02 at 0.03, 1.43 with no offset).
     """
     size = raster.size
-    shrink = max(1, int(sigma * size / 4))
+    shrink = max(1, int(sigma * size / 2))
     against = texels.colour - agreed.mean
     weight = agreed.weight + 1e-6 * texels.weight
     planes = torch.cat([against * weight[..., None], weight[..., None]], dim=-1)
@@ -159,8 +167,8 @@ def smooth_offset(
 def position_blocks(
     texels: TexelViews, agreed: Consensus, R_cam_head: Float[Tensor, "V 3 3"]
 ) -> tuple[Float[Tensor, "P 3 3"], Float[Tensor, "P 3"], Float[Tensor, "V P 3 3"]]:
-    """Gauss-Newton Hessian and gradient of `agreed.energy` per texel in its head-frame position,
-    and the centred Jacobians they are made of."""
+    """Gauss-Newton Hessian and gradient of half of `agreed.energy` per texel in its head-frame
+    position, and the centred Jacobians they are made of."""
     turned = texels.jacobian @ R_cam_head[:, None]
     weight = agreed.weight / agreed.seen
     total = weight.sum(0).clamp_min(1e-12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from hrnfit.model.face_model import FaceModel
@@ -38,8 +38,8 @@ class Texels:
         picked = [values[..., self.corners[:, k], :] * weights[:, k, None] for k in range(3)]
         return picked[0] + picked[1] + picked[2]
 
-    def square(self, values: Float[Tensor, "P *C"]) -> Float[Tensor, "S S *C"]:
-        """The list laid out in UV, zero outside the chart."""
+    def square(self, values: Shaped[Tensor, "P *C"]) -> Shaped[Tensor, "S S *C"]:
+        """The list laid out in UV, zero (or False) outside the chart."""
         out = values.new_zeros(self.size**2, *values.shape[1:])
         out[self.flat] = values
         return out.view(self.size, self.size, *values.shape[1:])

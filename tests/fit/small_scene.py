@@ -1,0 +1,87 @@
+"""A synthetic subject that a fit can see: a small smooth face, three cameras, and its scene."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from hrnfit.fit.scene import Scene
+from hrnfit.model.linear import LinearFaceModel
+from hrnfit.observe.observation import View, WorkingViews
+from hrnfit.render.cpu import CpuRasterizer
+from hrnfit.state import FaceState, Sharing
+from hrnfit.synthetic import Subject, SyntheticRig, synthetic_rig
+from tests.model.faces import small_model
+
+NAMES = ("cam_0", "cam_1", "cam_2")
+
+
+@cache
+def face(identity: int = 4, expression: int = 3) -> LinearFaceModel:
+    """The sheet of the model tests with smooth modes of about 2 mm."""
+    model = small_model(identity=identity, expression=expression)
+    generator = torch.Generator().manual_seed(5)
+
+    def modes(count: int) -> Tensor:
+        wave = 0.03 * torch.randn(count, 1, 3, 3, generator=generator)
+        phase = 6.0 * torch.rand(count, 1, 3, generator=generator)
+        angle = (model.mean[None, :, None] * wave).sum(-1) + phase
+        return (2.0 * angle.sin()).flatten(1)
+
+    return replace(model, identity_basis=modes(identity), expression_basis=modes(expression))
+
+
+@cache
+def rig(size: int = 128, deformation: float = 2.0, seed: int = 1) -> SyntheticRig:
+    """Three photographs of one subject with sharp skin and little noise."""
+    subject = Subject(
+        identity_sd=0.5, deformation_mm=deformation, displacement_mm=0.0, noise=0.001
+    )
+    return synthetic_rig(face(), seed=seed, size=size, subject=subject, scheme="ibug68")
+
+
+def views_of(source: SyntheticRig, frame: int = 0) -> tuple[View, ...]:
+    return tuple(
+        View(c.name, source.images[c.name], c, True, frame, source.landmarks[c.name],
+             source.masks[c.name])
+        for c in source.cameras
+    )  # fmt: skip
+
+
+def one_instant(views: int) -> Sharing:
+    row = torch.zeros(views, dtype=torch.int64)
+    return Sharing(row, row, row)
+
+
+def scene_of(
+    views: tuple[View, ...], state: FaceState, model: LinearFaceModel, sharing: Sharing
+) -> Scene:
+    scene = Scene(views, model, sharing, CpuRasterizer(), torch.device("cpu"))
+    return scene.framed(state)
+
+
+@cache
+def truth_scene(dtype: torch.dtype = torch.float32) -> tuple[Scene, FaceState]:
+    """Scene and true state; the map of 16 nodes is the best approximation of the true 64."""
+    source = rig()
+    state = source.truth.state(face(), len(NAMES), albedo_map=128)
+    scene = scene_of(views_of(source), state, face(), one_instant(len(NAMES)))
+    return (scene, state) if dtype == torch.float32 else (in_double(scene), state.to(dtype))
+
+
+def in_double(scene: Scene, sizes: tuple[int, ...] = (96,)) -> Scene:
+    """The scene with model and windows in float64, for finite differences."""
+    windows = {scene.windows(size).size: cast(scene.windows(size)) for size in sizes}
+    model = scene.model.to(torch.float64)  # type: ignore[attr-defined]
+    return replace(scene, model=model, _windows=windows, _texels={}, _operators={})
+
+
+def cast(windows: WorkingViews) -> WorkingViews:
+    moved = {
+        name: getattr(windows, name).double()
+        for name in ("images", "masks", "K", "T_cam_world", "landmarks", "landmark_confidence")
+    }
+    return replace(windows, **moved)
