@@ -107,7 +107,9 @@ class Prediction:
         marks = self.model.landmarks[scheme]
         corners = self.model.faces.long()[marks.triangles.long().clamp_min(0)]
         world = self.vertices_world[self.sharing.frame][:, corners]
-        points = (world * marks.barycentric[..., None].to(world)).sum(-2)
+        # missing points have no weights, and the world's origin may lie in a camera's own plane
+        weights = torch.where(marks.triangles[:, None] < 0, 1.0 / 3.0, marks.barycentric)
+        points = (world * weights[..., None].to(world)).sum(-2)
         return self.project(points)[..., :2]
 
     @cached_property

@@ -133,11 +133,12 @@ class LandmarkTerm:
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
         """(V, L) residuals; nothing is rasterised."""
         predicted = prediction.landmark_points(self.scheme)
-        spread = prediction.model.landmarks[self.scheme].spread.to(predicted)
+        marks = prediction.model.landmarks[self.scheme]
+        spread, present = marks.spread.to(predicted), marks.triangles >= 0
         return landmark_residuals(
             predicted,
             views.landmarks,
-            views.landmark_confidence,
+            views.landmark_confidence * present,
             mm_per_pixel(prediction, views)[:, 0],
             spread,
             self.scheme,
