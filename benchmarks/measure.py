@@ -25,6 +25,12 @@ MEAN = "mean face"
 ICT_MEAN = "ICT mean face"
 
 
+def judged(case: Case) -> list[tuple[str, str]]:
+    """Alignment and region of each row."""
+    both = [(mode, region) for mode in modes_of(case) for region in REGIONS]
+    return [(mode, region) for mode, region in both if (mode, region) != ("rigid", "nosetip70")]
+
+
 def modes_of(case: Case) -> tuple[str, ...]:
     """Alignments that make sense: without cameras, neither place nor size is known."""
     return ("none", "rigid", "sim") if case.calibrated else ("sim",)
@@ -103,11 +109,10 @@ def mean_rows(case: Case, model: FaceModel) -> Iterator[dict[str, Any]]:
     if model.info.name != data.model_of("ict").info.name:
         meshes[MEAN] = mean_of(model)
     for name, mesh in meshes.items():
-        for mode in modes_of(case):
-            for region in REGIONS:
-                alignment = "rigid" if mode == "none" else mode
-                named = {"level": name, "mode": mode, "region": region}
-                yield named | _mean_scores(name, mesh, case, alignment, region)
+        for mode, region in judged(case):
+            alignment = "rigid" if mode == "none" else mode
+            named = {"level": name, "mode": mode, "region": region}
+            yield named | _mean_scores(name, mesh, case, alignment, region)
 
 
 _MEAN_SCORES: dict[tuple[object, ...], dict[str, float]] = {}
@@ -127,10 +132,9 @@ def level_rows(case: Case, result: FitResult) -> Iterator[dict[str, Any]]:
     """One row per level, alignment and region."""
     for level in LEVELS:
         mesh = mesh_of(result.mesh(level))
-        for mode in modes_of(case):
-            for region in REGIONS:
-                named = {"level": level, "mode": mode, "region": region}
-                yield named | _scores(mesh, case, mode, region)
+        for mode, region in judged(case):
+            named = {"level": level, "mode": mode, "region": region}
+            yield named | _scores(mesh, case, mode, region)
 
 
 def _scores(mesh: Any, case: Case, alignment: str, region: str) -> dict[str, float]:

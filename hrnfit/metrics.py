@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from hrnfit.geometry.align import Similarity, align_rigid, align_similarity
@@ -81,7 +81,7 @@ class Surface:
         # of every point.
         octave = np.round(np.log2(np.maximum(radii, 1e-9))).astype(int)
         self._trees = [
-            (index, cKDTree(centres[index]), float(radii[index].max()))
+            (index, KDTree(centres[index]), float(radii[index].max()))
             for index in (np.flatnonzero(octave == o) for o in np.unique(octave))
         ]
 
@@ -100,7 +100,7 @@ class Surface:
         self,
         asked: Array,
         index: NDArray[np.int64],
-        tree: cKDTree,
+        tree: KDTree,
         radius: float,
         best: Array,
         triangle: NDArray[np.int64],
@@ -109,7 +109,8 @@ class Surface:
         """Look among triangles of one size until none that was left out can be nearer."""
         open_points, k = np.arange(len(asked)), min(8, len(index))
         while len(open_points):
-            reach, rows = tree.query(asked[open_points], k=range(1, k + 1))
+            reach, rows = tree.query(asked[open_points], k=k)
+            reach, rows = (x.reshape(len(open_points), k) for x in (reach, rows))
             candidates = index[rows]  # (O, k)
             distance, found = _triangle_distances(asked[open_points], self._corners[candidates])
             pick = distance.argmin(1)[:, None]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn import functional
 
@@ -159,7 +159,7 @@ def normal_map(
     uv = vertex_uv(model.uv.float(), model.faces, model.uv_faces, len(vertices))
     centres = (torch.arange(size) + 0.5) / size
     v, u = torch.meshgrid(centres, centres, indexing="ij")
-    _, near = cKDTree(uv.numpy()).query(torch.stack([u, v], -1).numpy(), k=6)
+    _, near = KDTree(uv.numpy()).query(torch.stack([u, v], -1).numpy(), k=6)
     normals = mesh.vertex_normals(vertices, model.faces)[torch.from_numpy(near)].mean(-2)
     return functional.normalize(normals, dim=-1)
 
