@@ -47,11 +47,19 @@ class TexelSource:
 
 
 def texel_source(views: WorkingViews, blur: float) -> TexelSource:
-    """Log-encoded windows, blurred by `blur` px (0: not), in units of `VISIBLY_WRONG`."""
+    """Log-encoded windows, blurred by `blur` px (0: not), in units of `VISIBLY_WRONG`.
+
+    Only what is inside the mask is blurred: backdrop that bleeds over the outline made the true
+    surface cost 2 to 5 times as much (synthetic rig, blur 1.5 px).
+    """
     colour = log_encoded(views.images).movedim(-1, 1) / VISIBLY_WRONG
     if blur > 0:
         taps = 2 * round(3 * blur) + 1
-        colour = gaussian_blur2d(colour, (taps, taps), (blur, blur))
+        inside = (views.masks > 0.99).to(colour)[:, None]
+        planes = torch.cat([colour * inside, inside], dim=1)
+        blurred = gaussian_blur2d(planes, (taps, taps), (blur, blur))
+        share = blurred[:, 3:]
+        colour = torch.where(share > 1e-3, blurred[:, :3] / share.clamp_min(1e-3), colour)
     slope = spatial_gradient(colour)
     return TexelSource(
         torch.cat([colour, slope[:, :, 0], slope[:, :, 1], views.masks[:, None]], dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,13 +10,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from hrnfit.energy.photometric import VISIBLY_WRONG, gamma_encoded
+from hrnfit.energy.photometric import VISIBLY_WRONG
 from hrnfit.energy.shared_albedo import (
+    DARK,
     OCCLUSION_MARGIN,
     Consensus,
     TexelSource,
     TexelViews,
     consensus,
+    log_encoded,
     position_blocks,
     read_texels,
     smooth_offset,
@@ -90,11 +93,31 @@ def test_texels_outside_the_mask_do_not_count():
     assert weight[1] > 0.9
 
 
+def test_encoding_turns_a_change_of_light_into_an_offset():
+    assert torch.allclose(log_encoded(torch.tensor([0.0, 1.0])), torch.tensor([0.0, 1.0]))
+    skin = torch.tensor([0.1, 0.2, 0.4])
+    step = log_encoded(2 * skin) - log_encoded(skin)
+    assert torch.allclose(step, step.mean().expand(3), rtol=0.1)
+    assert torch.equal(log_encoded(torch.tensor([-0.1])), torch.zeros(1))
+
+
+def test_blur_does_not_mix_the_backdrop_in():
+    """Beside a mask's border the colour is that of the skin, whatever lies outside."""
+    masks = torch.ones(1, 16, 16)
+    masks[:, :, :6] = 0.0
+    images = torch.full((1, 16, 16, 3), 0.4)
+    images[:, :, :6] = 0.9
+    channels = texel_source(working_views(masks, images), 1.0).channels
+    grey = float(log_encoded(torch.tensor(0.4))) / VISIBLY_WRONG
+    assert torch.allclose(channels[:, :3, :, 6:], torch.tensor(grey), atol=1e-4)
+    assert channels[:, 3:9, :, 6:].abs().max() < 1e-4
+
+
 def test_a_grey_window_has_no_slope_and_blur_keeps_it():
     masks = torch.ones(2, 16, 16)
     for blur in (0.0, 1.0):
         channels = texel_source(working_views(masks), blur).channels
-        grey = float(gamma_encoded(torch.tensor(0.5))) / VISIBLY_WRONG
+        grey = float(log_encoded(torch.tensor(0.5))) / VISIBLY_WRONG
         assert channels.shape == (2, 10, 16, 16)
         assert torch.allclose(channels[:, :3], torch.tensor(grey))
         assert channels[:, 3:9].abs().max() < 1e-5
@@ -103,7 +126,8 @@ def test_a_grey_window_has_no_slope_and_blur_keeps_it():
 
 def test_slopes_of_a_window_are_per_pixel():
     encoded = torch.linspace(0.3, 0.6, 16).expand(1, 16, 16)  # along x
-    images = (encoded**2.2)[..., None].repeat(1, 1, 1, 3)
+    linear = DARK * torch.expm1(encoded * math.log1p(1 / DARK))
+    images = linear[..., None].repeat(1, 1, 1, 3)
     channels = texel_source(working_views(torch.ones(1, 16, 16), images), 0.0).channels
     per_pixel = 0.3 / 15 / VISIBLY_WRONG
     assert torch.allclose(channels[0, 3:6, 2:-2, 2:-2], torch.tensor(per_pixel), atol=1e-4)
