@@ -131,9 +131,7 @@ def recipe_from(document: Mapping[str, Any], where: str = "recipe") -> Recipe:
     return replace(recipe, stages=built)
 
 
-def build(
-    kind: type, values: Mapping[str, Any], where: str, allowed: set[str] | None = None
-) -> Any:
+def build(kind: type, values: Any, where: str, allowed: set[str] | None = None) -> Any:
     """A dataclass from a mapping: unknown keys and wrong types are errors, numbers as text are not."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{where}: expected a mapping, got {values!r}")
@@ -169,12 +167,16 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         values = value if isinstance(value, (list, tuple)) else [value]
         return tuple(convert(typing.get_args(hint)[0], v, where) for v in values)
     if origin in (dict, Mapping) or (origin is not None and origin.__name__ == "Mapping"):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where}: expected a mapping, got {value!r}")
         inner = typing.get_args(hint)[1]
-        return {str(k): convert(inner, v, f"{where}.{k}") for k, v in dict(value).items()}
+        return {str(k): convert(inner, v, f"{where}.{k}") for k, v in value.items()}
     if hint in (int, float):
         return _number(hint, value, where)
     if hint is bool and not isinstance(value, bool):
         raise ValueError(f"{where}: expected true or false, got {value!r}")
+    if hint is str and not isinstance(value, (str, int, float)):
+        raise ValueError(f"{where}: expected text, got {value!r}")
     return str(value) if hint is str else value
 
 
