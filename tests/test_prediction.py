@@ -30,7 +30,9 @@ def with_state(prediction: Prediction, state: FaceState, **changes) -> Predictio
 def test_focal_factor_scales_about_the_principal_point():
     _, state = truth_scene()
     views = working_views(torch.ones(3, 8, 8))
-    projection = corrected_projection(state.replace(log_focal=torch.tensor([0.0, 0.5, -0.5])), views)
+    projection = corrected_projection(
+        state.replace(log_focal=torch.tensor([0.0, 0.5, -0.5])), views
+    )
     factor = torch.tensor([0.0, 0.5, -0.5]).exp()
     assert torch.allclose(projection.K[:, 0, 0], views.K[:, 0, 0] * factor)
     assert torch.allclose(projection.K[:, 1, 1], views.K[:, 1, 1] * factor)
@@ -135,11 +137,15 @@ def test_points_differentiate_as_finite_differences_say(leaf):
 
     value = start.clone().requires_grad_()
     direction = torch.linspace(-1, 1, start.numel(), dtype=torch.float64).view_as(start) + 0.3
-    weights = torch.linspace(-1, 2, points(start).numel(), dtype=torch.float64).view_as(points(start))
+    weights = torch.linspace(-1, 2, points(start).numel(), dtype=torch.float64).view_as(
+        points(start)
+    )
     (slope,) = torch.autograd.grad((points(value) * weights).sum(), value)
     h = 1e-6
     numeric = (points(start + h * direction) - points(start - h * direction)) / (2 * h)
-    assert float((slope * direction).sum()) == pytest.approx(float((numeric * weights).sum()), rel=1e-6)
+    assert float((slope * direction).sum()) == pytest.approx(
+        float((numeric * weights).sum()), rel=1e-6
+    )
 
 
 def test_gradient_of_the_image_reaches_every_leaf_it_depends_on(at_truth):

@@ -37,9 +37,7 @@ def face(identity: int = 4, expression: int = 3) -> LinearFaceModel:
 @cache
 def rig(size: int = 128, deformation: float = 2.0, seed: int = 1) -> SyntheticRig:
     """Three photographs of one subject with sharp skin and little noise."""
-    subject = Subject(
-        identity_sd=0.5, deformation_mm=deformation, displacement_mm=0.0, noise=0.001
-    )
+    subject = Subject(identity_sd=0.5, deformation_mm=deformation, displacement_mm=0.0, noise=0.001)
     return synthetic_rig(face(), seed=seed, size=size, subject=subject, scheme="ibug68")
 
 
