@@ -34,7 +34,8 @@ from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import left_jacobian, skew
 from hrnfit.prediction import Prediction
 from hrnfit.solve.gauss_newton import GaussNewton
-from hrnfit.solve.grid import ArrowEquations, MapGrid, solve_arrow
+from hrnfit.solve.gpu_arrow import solve_arrow_on
+from hrnfit.solve.grid import ArrowEquations, MapGrid
 from hrnfit.solve.loop import Evaluated, Progress
 from hrnfit.solve.solver import Leaves, Solution
 from hrnfit.state import FaceState
@@ -167,7 +168,7 @@ class _Problem:
         look = self._look(leaves)
         evaluated = self._evaluated(leaves, look)
         equations, split = self._equations(leaves, look)
-        change, others = solve_arrow(equations)
+        change, others = solve_arrow_on(equations, self._scene.device)
         if self._settings.offset > 0:
             self._offset = smooth_offset(
                 look.seen, look.agreed, self._texels, self._settings.offset
