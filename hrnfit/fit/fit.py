@@ -27,6 +27,7 @@ from hrnfit.fit.prepare import Prepared, prepare
 from hrnfit.fit.recipe import Recipe, load_recipe
 from hrnfit.fit.result import FitResult, StageReport
 from hrnfit.fit.stages import Callback, Progress, run_stages
+from hrnfit.model import store
 from hrnfit.model.face_model import FaceModel
 from hrnfit.model.load import load_model
 from hrnfit.observe.landmarks import LandmarkDetector
@@ -97,7 +98,7 @@ def fit(
                 (_start_report(prepared_seconds), *reports),
                 time.perf_counter() - began,
                 (*warnings, *begun.warnings, *notes),
-                _provenance(chosen, face, images, where),
+                _provenance(chosen, face, images, where, _model_file(model)),
             )
 
 
@@ -165,8 +166,23 @@ def _start_report(seconds: float) -> StageReport:
     return StageReport("landmarks", "coarse", Outcome.CONVERGED, 1, seconds)
 
 
+def _model_file(model: str | Path | FaceModel) -> dict[str, str]:
+    """Path and SHA-256 of the file a model came from; a name that ships needs no path."""
+    if not isinstance(model, (str, Path)):
+        return {}
+    path = store.resolve(model)
+    where = {} if str(model) == store.GENERIC else {"path": str(path.resolve())}
+    if path.is_file():
+        where["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return where
+
+
 def _provenance(
-    recipe: Recipe, model: FaceModel, images: Images, device: torch.device
+    recipe: Recipe,
+    model: FaceModel,
+    images: Images,
+    device: torch.device,
+    model_file: Mapping[str, str],
 ) -> dict[str, Any]:
     """What is needed to say how a result was made."""
     info = model.info
@@ -184,6 +200,7 @@ def _provenance(
             "licence": info.licence,
             "commercial": info.commercial,
             "source": info.source,
+            **model_file,
         },
         "device": str(device),
         "command": " ".join(sys.argv),
