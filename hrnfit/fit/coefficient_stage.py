@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.energy.light_field import light_field
 from hrnfit.energy.shared_albedo import (
     Consensus,
     TexelViews,
     consensus,
     read_texels,
-    smooth_offset,
     texel_source,
 )
 from hrnfit.fit.scene import Scene
@@ -161,12 +161,16 @@ class _Problem:
 
     def refresh(self, leaves: Leaves) -> None:
         """Look at visibility and the light field anew."""
-        _, _, seen, agreed, prediction = self._look(leaves)
+        _, _, seen, _, prediction, normals = self._look(leaves)
         self._depth = prediction.raster.depth
         if self._settings.offset > 0:
-            self._offset = smooth_offset(seen, agreed, self._texels, self._settings.offset)
+            self._offset = light_field(
+                seen, normals, self._texels, self._settings.offset, self._settings.kernel_scale
+            )
 
-    def _look(self, leaves: Leaves) -> tuple[Tensor, Tensor, TexelViews, Consensus, Prediction]:
+    def _look(
+        self, leaves: Leaves
+    ) -> tuple[Tensor, Tensor, TexelViews, Consensus, Prediction, Tensor]:
         prediction = self._scene.predict(self.state_with(leaves), self._settings.size)
         frame, texels = self._scene.sharing.frame, self._texels
         head = texels.interpolate(prediction.vertices_head)
@@ -179,11 +183,10 @@ class _Problem:
         shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
         turned = head[frame] @ R.mT
         x_cam = turned + shift[:, None]
-        seen = read_texels(
-            self._source, prediction.projection.K, x_cam, normals[frame] @ R.mT, self._depth
-        )
+        normals_cam = normals[frame] @ R.mT
+        seen = read_texels(self._source, prediction.projection.K, x_cam, normals_cam, self._depth)
         agreed = consensus(seen, self._offset, self._settings.kernel_scale)
-        return x_cam, R, seen, agreed, prediction
+        return x_cam, R, seen, agreed, prediction, normals_cam
 
     def energy(self, leaves: Leaves) -> Float[Tensor, ""]:
         """Half of evidence times data, plus half of the squared priors."""
@@ -199,7 +202,7 @@ class _Problem:
 
     def linearize(self, leaves: Leaves) -> NormalEquations:
         """Normal equations over the packed leaves."""
-        x_cam, R, seen, agreed, prediction = self._look(leaves)
+        x_cam, R, seen, agreed, prediction, _ = self._look(leaves)
         layout = Layout.of(leaves)
         hessian = torch.zeros(layout.size, layout.size, dtype=torch.float64)
         gradient = torch.zeros(layout.size, dtype=torch.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
 
+from hrnfit.energy.light_field import light_field
 from hrnfit.energy.shared_albedo import (
     Consensus,
     TexelSource,
@@ -25,7 +26,6 @@ from hrnfit.energy.shared_albedo import (
     consensus,
     position_blocks,
     read_texels,
-    smooth_offset,
     texel_source,
 )
 from hrnfit.energy.smooth import bending_operator, chart_texels, membrane_operator
@@ -42,6 +42,8 @@ from hrnfit.state import FaceState
 
 MAPS = {"deformation": 3, "displacement": 1}
 """Maps that can be solved for, and their channels."""
+PRIOR_WEIGHT = 1e-5
+"""Energy of one deviation: the data's noise, about 0.006, over some 1000 independent texels."""
 OTHERS = ("pose", "log_focal")
 """Leaves that may move along."""
 
@@ -58,6 +60,8 @@ class MapSettings:
     blur: float = 0.7
     """Gaussian on the windows, px."""
     steps: int = 10
+    tolerance: float = 2e-3
+    """Ends when three steps together lowered the energy by less than this fraction."""
     kernel_scale: float = 0.6
     """Geman-McClure scale of the colour residual, tenths of the gamma range."""
     offset: float = 0.015
@@ -66,8 +70,8 @@ class MapSettings:
     bending: float = 1e-2
     size_prior: float = 1e-5
     """Weights of squared first and second differences and of the map itself, mm."""
-    pose_deviation: float = 20.0
-    """Prior on the head's move within the stage, mm and (divided by 100 mm) rad."""
+    pose_deviation: float = 100.0
+    """Prior on the head's move within the stage, mm and (per 500 mm) rad."""
     focal_deviation: float = 0.3
     """Prior on the change of log focal length."""
 
@@ -82,8 +86,9 @@ def solve_map(
 ) -> tuple[FaceState, Solution]:
     """The state with the free map (and `pose`, `log_focal` where free) at the optimum."""
     problem = _Problem(scene, state, free, settings, focal_deviation)
-    limits = {"deformation": 2.0, "displacement": 0.3, "pose": 5.0, "log_focal": 0.1}
-    solver = GaussNewton(settings.steps, {name: limits[name] for name in problem.leaves})
+    limits = {"deformation": 2.0, "displacement": 0.3, "pose": 300.0, "log_focal": 0.2}
+    own = {name: limits[name] for name in problem.leaves}
+    solver = GaussNewton(settings.steps, own, settings.tolerance)
     solution = solver.minimize(problem.propose, problem.energy, problem.leaves, progress)
     return problem.state_with(solution.leaves), solution
 
@@ -96,6 +101,7 @@ class _Look:
     x_cam: Float[Tensor, "V P 3"]
     R_cam_head: Float[Tensor, "V 3 3"]
     normals_head: Float[Tensor, "T P 3"]
+    normals_cam: Float[Tensor, "V P 3"]
     seen: TexelViews
     agreed: Consensus
 
@@ -128,6 +134,8 @@ class _Problem:
         self._regulariser = self._make_regulariser()
         self._prior = self._other_priors(focal_deviation)
         self._start = {name: self.leaves[name].detach().clone() for name in self._others}
+        if settings.offset > 0:
+            self._refresh_offset(self._look(self.leaves))
 
     def _make_regulariser(self) -> sparse.csr_matrix:
         """Mean squared differences over the chart, and a whisper on the map itself."""
@@ -146,13 +154,12 @@ class _Problem:
         """Diagonal of the prior on the poses and focal lengths, in their packed order."""
         s, parts = self._settings, []
         if "pose" in self._others:
-            deviation = np.array([s.pose_deviation / 100.0] * 3 + [s.pose_deviation] * 3)
+            deviation = np.array([s.pose_deviation / 500.0] * 3 + [s.pose_deviation] * 3)
             parts.append(np.tile(deviation, len(self._state.pose)))
         if "log_focal" in self._others:
             given = focal_deviation if focal_deviation is not None else s.focal_deviation
             parts.append(np.ones(len(self._state.log_focal)) * np.asarray(given))
-        # A prior of one SD weighs like one residual among the independent ones, taken as 1000.
-        return 1e-3 / np.concatenate(parts) ** 2 if parts else np.zeros(0)
+        return PRIOR_WEIGHT / np.concatenate(parts) ** 2 if parts else np.zeros(0)
 
     def state_with(self, leaves: Leaves) -> FaceState:
         return self._state.replace(**{name: leaf.detach() for name, leaf in leaves.items()})
@@ -163,22 +170,31 @@ class _Problem:
             look = self._look(leaves)
         return self._evaluated(leaves, look)
 
-    def propose(self, leaves: Leaves) -> tuple[Evaluated, Leaves]:
-        """Energy here, and the Gauss-Newton step from here."""
+    def propose(self, leaves: Leaves) -> tuple[Evaluated, Callable[[float], Leaves]]:
+        """Energy here with the light field renewed, and the damped Gauss-Newton step from here."""
         look = self._look(leaves)
-        evaluated = self._evaluated(leaves, look)
-        equations, split = self._equations(leaves, look)
-        change, others = solve_arrow_on(equations, self._scene.device)
         if self._settings.offset > 0:
-            self._offset = smooth_offset(
-                look.seen, look.agreed, self._texels, self._settings.offset
-            )
-        like = leaves[self._map]
-        step = {self._map: torch.from_numpy(change).to(like).view_as(like)}
-        for name, part in split.items():
-            leaf = leaves[name]
-            step[name] = torch.from_numpy(others[part]).to(leaf).view_as(leaf)
-        return evaluated, step
+            self._refresh_offset(look)
+            agreed = consensus(look.seen, self._offset, self._settings.kernel_scale)
+            look = replace(look, agreed=agreed)
+        equations, split = self._equations(leaves, look)
+
+        def step(damping: float) -> Leaves:
+            change, others = solve_arrow_on(equations, self._scene.device, damping)
+            like = leaves[self._map]
+            out = {self._map: torch.from_numpy(change).to(like).view_as(like)}
+            for name, part in split.items():
+                out[name] = torch.from_numpy(others[part]).to(leaves[name]).view_as(leaves[name])
+            return out
+
+        return self._evaluated(leaves, look), step
+
+    def _refresh_offset(self, look: _Look) -> None:
+        """The light field that the views' smooth disagreement at `look` asks for."""
+        s = self._settings
+        self._offset = light_field(
+            look.seen, look.normals_cam, self._texels, s.offset, s.kernel_scale
+        )
 
     def _look(self, leaves: Leaves) -> _Look:
         """Texel positions and what the views read there."""
@@ -195,15 +211,16 @@ class _Problem:
         R = T[:, :3, :3] @ pose[frame, :3, :3]
         shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
         x_cam = head[frame] @ R.mT + shift[:, None]
+        normals_cam = normals[frame] @ R.mT
         seen = read_texels(
             self._source,
             prediction.projection.K,
             x_cam,
-            normals[frame] @ R.mT,
+            normals_cam,
             prediction.raster.depth,
         )
         agreed = consensus(seen, self._offset, self._settings.kernel_scale)
-        return _Look(prediction, x_cam, R, normals, seen, agreed)
+        return _Look(prediction, x_cam, R, normals, normals_cam, seen, agreed)
 
     def _displacement(self, state: FaceState) -> Float[Tensor, "P"]:
         """Displacement at the texels, bilinear, mm."""

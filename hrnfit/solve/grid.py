@@ -107,7 +107,9 @@ def solve_arrow(
     400 iterations and were still 16 % off where the map is stiff. `damping` is relative to the diagonal.
     """
     diagonal = sparse.diags_array(damping * equations.hessian.diagonal())
-    corner = equations.corner + np.diag(damping * np.diag(equations.corner))
+    # The others lie in long valleys (far and long against near and wide) that the map's damping would
+    # turn into walls: 1 % of the diagonal is more than the curvature along them.
+    corner = equations.corner + np.diag(1e-3 * damping * np.diag(equations.corner))
     factor = linalg.splu(
         (equations.hessian + diagonal).tocsc(),
         permc_spec="MMD_AT_PLUS_A",

@@ -1,0 +1,83 @@
+"""What differs between views but is smooth over the skin: light, white balance, travelling highlights.
+
+In logarithmic encoding c = log A + log S_v, so light is a field o_v added to the albedo. First the nine
+spherical harmonics of each view's normals, solved in closed form with the albedo eliminated; then
+what is left of the views' disagreement, smoothed over the skin.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.energy.shared_albedo import TexelViews, consensus, smooth_offset
+from hrnfit.energy.texels import Texels
+from hrnfit.render.shade import sh_basis
+
+MOST_TEXELS = 12_000
+"""Texels that the 27 numbers of each view's light are solved from."""
+RIDGE = 1e-3
+"""On the harmonics, against the mean square of their basis: light common to all views is a gauge."""
+
+
+def light_field(
+    texels: TexelViews,
+    normals: Float[Tensor, "V P 3"],
+    raster: Texels,
+    sigma: float,
+    scale: float,
+    rounds: int = 2,
+) -> Float[Tensor, "V P 3"]:
+    """Field o_v to subtract from each view's colours before the views are compared.
+
+    normals: unit, in each view's camera frame. sigma: width of the smooth remainder, share of the
+    UV square. scale: Geman-McClure scale of the comparison.
+    """
+    harmonic = harmonic_field(texels, normals, scale)
+    centred = TexelViews(texels.colour - harmonic, texels.jacobian, texels.weight)
+    rest = torch.zeros_like(harmonic)
+    for _ in range(rounds):
+        rest = smooth_offset(centred, consensus(centred, rest, scale), raster, sigma)
+    return harmonic + rest
+
+
+def harmonic_field(
+    texels: TexelViews, normals: Float[Tensor, "V P 3"], scale: float, rounds: int = 4
+) -> Float[Tensor, "V P 3"]:
+    """Nine harmonics per view and channel that make the views agree best; the albedo is eliminated."""
+    some = slice(None, None, max(1, normals.shape[1] // MOST_TEXELS))
+    basis = sh_basis(normals[:, some])  # (V, P, 9)
+    colour, plain = texels.colour[:, some], texels.weight[:, some]
+    plain = plain * ((plain > 0).sum(0) >= 2)
+    weight = plain
+    light = colour.new_zeros(len(colour), 9, 3)
+    for round_ in range(rounds):
+        light = _solve(basis, colour, weight)
+        total = weight.sum(0).clamp_min(1e-9)
+        against = colour - basis @ light
+        against = against - (weight[..., None] * against).sum(0) / total[:, None]
+        # the first looks are far off: a wide scale that shrinks to the one of the comparison
+        wide = scale * 2.0 ** (rounds - 1 - round_)
+        weight = plain / (1.0 + against.square().sum(-1) / wide**2).square()
+    return sh_basis(normals) @ light
+
+
+def _solve(
+    basis: Float[Tensor, "V P 9"], colour: Float[Tensor, "V P 3"], weight: Float[Tensor, "V P"]
+) -> Float[Tensor, "V 9 3"]:
+    """Least squares with the weighted mean over views projected out."""
+    views, _, n = basis.shape
+    total = weight.sum(0).clamp_min(1e-9)
+    weighted = weight[..., None] * basis  # (V, P, 9)
+    share = weighted / total[:, None].sqrt()
+    flat = share.movedim(1, 0).flatten(1)  # (P, 9V)
+    system = -(flat.T @ flat)
+    for v in range(views):
+        at = slice(v * n, (v + 1) * n)
+        system[at, at] += weighted[v].T @ basis[v]
+    mean = (weight[..., None] * colour).sum(0) / total[:, None]
+    right = torch.einsum("vpn,vpc->vnc", weighted, colour - mean).flatten(0, 1)
+    ridge = RIDGE * weight.sum() / views * torch.eye(views * n).to(system)
+    solved = torch.linalg.solve((system + ridge).double(), right.double())
+    return solved.to(colour).view(views, n, -1)
