@@ -124,6 +124,8 @@ class _LBFGSStepper:
             self.optimizer.zero_grad(set_to_none=True)
             total, terms = energy({n: x * self.scales[n] for n, x in self.scaled.items()})
             total.backward()  # type: ignore[no-untyped-call]
+            for x in self.scaled.values():  # torch's L-BFGS takes views of them
+                x.grad = None if x.grad is None else x.grad.contiguous()
             if not first:
                 first.append((total.detach(), terms))
             return total
