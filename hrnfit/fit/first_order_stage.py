@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from kornia.filters import gaussian_blur2d
 
+from hrnfit.energy.kernel import KERNELS
 from hrnfit.energy.term import Weight, total
+from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import TERMS, make_term
 from hrnfit.prediction import Prediction
@@ -39,9 +41,8 @@ class TermWeight:
     """How one term enters the energy."""
 
     weight: float
-    end: float | None = None
-    """Weight at the last step; None: constant."""
     kernel: str = "square"
+    """One of `energy.kernel.KERNELS`."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,28 @@ class FirstOrderSettings:
     albedo_blur: float = 0.0
     """Gaussian on the albedo map, share of the UV square: detail is then left to the shading, a plain
     stand-in for the de-retouching of HRN sec. 3.4."""
+    appearance: int = 0
+    """Window, px, in which light and albedo are solved for the start's geometry before the first step;
+    0: taken as they are."""
 
     def __post_init__(self) -> None:
         if not self.terms:
             raise ValueError("terms: none given; a stage of adam or lbfgs needs at least one")
         for name in self.terms:
             if name not in TERMS:
-                nearest = difflib.get_close_matches(name, TERMS, 1, 0.0)[0]
-                raise ValueError(f"terms: unknown term {name!r}; did you mean {nearest!r}?")
+                raise ValueError(f"terms: unknown term {name!r}; {_nearest(name, TERMS)}")
+        for name, term in self.terms.items():
+            if term.kernel not in KERNELS:
+                raise ValueError(
+                    f"terms: unknown kernel {term.kernel!r} of {name!r}; {_nearest(term.kernel, KERNELS)}"
+                )
+        for name in self.rates:
+            if name not in RATES:
+                raise ValueError(f"rates: {name!r} is no leaf; {_nearest(name, RATES)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return f"did you mean {difflib.get_close_matches(name, list(known), 1, 0.0)[0]!r}?"
 
 
 def solve_first_order(
@@ -80,6 +95,9 @@ def solve_first_order(
     progress: Progress | None = None,
 ) -> tuple[FaceState, Solution]:
     """The state with the free leaves at a minimum of the weighted terms."""
+    if settings.appearance > 0:
+        with torch.no_grad():
+            state = fit_appearance(scene, state, settings.appearance)
     energy = _energy(scene, state, settings, level)
     leaves = {name: getattr(state, name) for name in free}
     loop = Loop(settings.steps, record_every=10, tolerance=settings.tolerance)
@@ -97,7 +115,7 @@ def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level:
     """Weighted sum of the stage's terms as a function of its leaves."""
     windows = scene.windows(settings.size)
     terms = [make_term(name, windows.landmark_scheme, {}) for name in settings.terms]
-    weights = {n: Weight(t.weight, t.end) for n, t in settings.terms.items()}
+    weights = {n: Weight(t.weight) for n, t in settings.terms.items()}
     kernels = {n: t.kernel for n, t in settings.terms.items()}
     if settings.albedo_blur > 0:
         state = state.replace(albedo_map=_blurred_offset(scene, state, settings.albedo_blur))
