@@ -140,6 +140,9 @@ def consensus(
         mean = (weight[..., None] * colour).sum(0) / total[:, None]
         squared = (colour - mean).square().sum(-1) / scale**2
         weight = plain / (1.0 + squared).square()
+    # once more with the last weights: held weights then make the residuals' weighted sum zero
+    mean = (weight[..., None] * colour).sum(0) / weight.sum(0).clamp_min(1e-9)[:, None]
+    squared = (colour - mean).square().sum(-1) / scale**2
     twice = (plain > 0).sum(0) >= 2
     weight, counted = weight * twice, plain * twice
     seen = counted.sum().clamp_min(1e-9)
