@@ -91,7 +91,7 @@ def measure(cameras: str, device: str, landmarks: Path | None) -> dict[str, Any]
     return {
         "seconds": round(seconds, 2),
         **{name: round(value, 2) for name, value in clock.seconds.items()},
-        "after_stages": round(seconds - staged, 2),
+        "outside_stages": round(seconds - staged, 2),
         "stages": stages,
         "accuracy": accuracy(case, result),
         "warnings": list(result.warnings),
@@ -117,8 +117,17 @@ def run_device(device: str, views: list[str], runs: int, landmarks: Path | None)
             print("entry " + json.dumps(entry), flush=True)
 
 
+def earlier(devices: list[str]) -> list[dict[str, Any]]:
+    """Entries on disk of the devices that are not measured now."""
+    path = results.RESULTS / "gpu.json"
+    if not path.is_file():
+        return []
+    kept = json.loads(path.read_text(encoding="utf-8"))["entries"]
+    return [entry for entry in kept if entry["device"] not in devices]
+
+
 def main() -> None:
-    """Every device in a process of its own; results after each, so that a broken run leaves what it had."""
+    """Every device in a process of its own; results after each fit, so that a broken run leaves what it had."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--views", nargs="+", default=list(VIEWS), help="cameras by their digits")
     parser.add_argument("--devices", nargs="+", default=["cuda", "cpu"])
@@ -129,7 +138,7 @@ def main() -> None:
     if given.inside:
         run_device(given.inside, given.views, given.runs, given.landmarks)
         return
-    entries: list[dict[str, Any]] = []
+    entries = earlier(given.devices)
     for device in given.devices:
         again = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--inside", device]
         with subprocess.Popen(again, stdout=subprocess.PIPE, text=True) as child:

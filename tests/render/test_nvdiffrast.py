@@ -29,25 +29,29 @@ def test_raster_and_derivatives_agree(size):
     pytest.importorskip("nvdiffrast", reason="the optional package nvdiffrast is not installed")
     points, faces = two_spheres(9, 45, dtype=torch.float32)
     attributes = torch.rand(points.shape[1], 3, generator=torch.Generator().manual_seed(0))
-    results = []
-    for backend, device in ((NvdiffrastRasterizer(), "cuda"), (ReferenceRasterizer(), "cpu")):
-        own = points.to(device).requires_grad_()
-        values = attributes.to(device).requires_grad_()
-        raster = backend.rasterize(own, faces.to(device), *size)
-        out = backend.interpolate(values, raster, faces.to(device))
-        out.square().sum().backward()
-        results.append((raster, out.detach().cpu(), own.grad.cpu(), values.grad.cpu()))
-    (raster, out, to_points, to_values), (expected, *rest) = results
+    backends = ((NvdiffrastRasterizer(), "cuda"), (ReferenceRasterizer(), "cpu"))
+    raster, expected = (b.rasterize(points.to(d), faces.to(d), *size) for b, d in backends)
     same = raster.triangle.cpu() == expected.triangle
-    assert same.float().mean() > 0.998  # pixels on edges may go to the other triangle
-    assert relative(raster.barycentric.cpu()[same], expected.barycentric[same]) < 1e-3
+    # Corners are rounded to 1/16 px before coverage, so pixels beside edges go to the other triangle:
+    # 1 % of the pixels of 5 px triangles. Of the sliver at a sphere's edge one such pixel can have a
+    # gradient larger than all others together, so derivatives are compared where both see the same.
+    assert same.float().mean() > 0.985
+    assert relative(raster.barycentric.cpu()[same], expected.barycentric[same]) < 1e-5
     seen = same & (expected.triangle >= 0)
-    assert relative(raster.depth.cpu()[seen], expected.depth[seen]) < 1e-5
-    assert relative(out[same], rest[0][same]) < 1e-3
-    for got, wanted in ((to_points, rest[1]), (to_values, rest[2])):
-        cosine = torch.nn.functional.cosine_similarity(got.flatten(), wanted.flatten(), dim=0)
-        assert cosine > 0.99
-        assert relative(got, wanted) < 0.1
+    assert relative(raster.depth.cpu()[seen], expected.depth[seen]) < 1e-6
+    results = []
+    for backend, device in backends:
+        own = points.to(device, copy=True).requires_grad_()
+        values = attributes.to(device, copy=True).requires_grad_()
+        out = backend.interpolate(
+            values, backend.rasterize(own, faces.to(device), *size), faces.to(device)
+        )
+        (out.square() * same.to(device)[..., None]).sum().backward()
+        results.append((out.detach().cpu(), own.grad.cpu(), values.grad.cpu()))
+    (out, *gradients), (wanted_out, *wanted_gradients) = results
+    assert relative(out[same], wanted_out[same]) < 1e-5
+    for got, wanted in zip(gradients, wanted_gradients, strict=True):
+        assert relative(got, wanted) < 1e-3
 
 
 @needs_gpu
@@ -87,7 +91,11 @@ def test_whole_render_with_silhouettes_agrees_as_a_vector(generator):
         image, _ = render(backend, *own, faces.to(device), size)
         (image * weight.to(device)).sum().backward()
         results.append([image.detach().cpu(), *(leaf.grad.cpu() for leaf in own)])
-    assert relative(results[0][0], results[1][0]) < 0.03
-    for got, wanted in zip(results[0][1:], results[1][1:], strict=True):
-        cosine = torch.nn.functional.cosine_similarity(got.flatten(), wanted.flatten(), dim=0)
-        assert cosine > 0.95
+    # nvdiffrast blends only across edges of a pixel's own triangle, and rounds corners to 1/16 px: on
+    # this coarse image 0.08 apart (0.03 at 256 px), all of it along silhouettes and edges.
+    assert relative(results[0][0], results[1][0]) < 0.1
+    least = (0.9, 0.999, 0.995, 0.999, 0.999)  # points get their gradient from silhouettes alone
+    for got, wanted, cosine in zip(results[0][1:], results[1][1:], least, strict=True):
+        assert (
+            torch.nn.functional.cosine_similarity(got.flatten(), wanted.flatten(), dim=0) > cosine
+        )
