@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import albedo, expressions, identity, landmarks, regions
+from . import albedo, expressions, identity, landmarks, proportions, regions
 from .measure import make_ruler
 from .mesh import Mesh, build_mesh
 from .unwrap import unwrap
@@ -28,14 +28,14 @@ def arrays() -> dict[str, np.ndarray]:
     drawn = build_mesh()
     modes = identity.prior_modes(drawn)
     ruler = make_ruler(drawn)
-    mean = identity.fit_mean(drawn, modes, ruler)
+    mean = identity.fit_mean(drawn, proportions.revised(drawn.vertices), modes, ruler)
     basis = identity.identity_basis(mean, modes, ruler)
     uv = unwrap(dataclasses.replace(drawn, vertices=mean))
     canvas = albedo.Canvas(drawn, uv)
     out = {
         "mean": (mean - ORIGIN).astype(np.float32),
         "identity_basis": basis.astype(np.float16),
-        "expression_basis": expressions.expression_basis(drawn).astype(np.float16),
+        "expression_basis": expressions.expression_basis(drawn, mean).astype(np.float16),
         "faces": drawn.faces.astype(np.int32),
         "uv": uv.astype(np.float32),
         "uv_faces": drawn.faces.astype(np.int32),
@@ -93,7 +93,11 @@ def _landmarks(mesh: Mesh, uv: np.ndarray, mean: np.ndarray) -> dict[str, np.nda
 def main() -> None:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
     built = arrays()
-    np.savez_compressed(path, **built)
+    part = path.with_name(
+        f".{path.stem}.part.npz"
+    )  # others may be reading the file: replace at once
+    np.savez_compressed(part, **built)
+    part.replace(path)
     logging.getLogger(__name__).info("%s: %d vertices", path, len(built["mean"]))
 
 

@@ -12,13 +12,16 @@ import logging
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
+from scipy.optimize import linear_sum_assignment
 
 from .build import DEFAULT
 from .landmarks import TABLE
 from .views import LIGHTS, projected, render
 
 POSES = tuple(
-    (yaw, pitch) for pitch in (-12.0, 0.0, 12.0) for yaw in (-30.0, -15.0, 0.0, 15.0, 30.0)
+    (yaw, pitch)
+    for pitch in (-12.0, 0.0, 12.0)
+    for yaw in (-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
 )
 SIZE = 640
 
@@ -86,6 +89,24 @@ def centres(places: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     return middle, spread
 
 
+def partners(marks: np.ndarray) -> np.ndarray:
+    """Index (478,) of each point's mirror image, from a detection (478, 2) on a frontal render."""
+    mirrored = np.array([SIZE, 0.0]) + marks * [-1, 1]
+    distance = np.linalg.norm(marks[:, None] - mirrored[None], axis=2)
+    return linear_sum_assignment(distance + distance.T)[1]
+
+
+def symmetric(table: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """Table (478, 3) of u, v, spread with both sides averaged, the steadier side counting more.
+
+    The mean is symmetric, the detector is not: of 3 points one side was scattered over more than
+    twice the spread of the other.
+    """
+    other = np.column_stack([1 - table[partner, 0], table[partner, 1:]])
+    own = other[:, 2] ** 2 / (table[:, 2] ** 2 + other[:, 2] ** 2)
+    return own[:, None] * table + (1 - own[:, None]) * other
+
+
 def main() -> None:
     from scipy.spatial import cKDTree
 
@@ -101,7 +122,10 @@ def main() -> None:
     texture = np.einsum("fsk,fkc->fsc", bary, model["uv"][faces]).reshape(-1, 2)
     _, near = cKDTree(dense).query(middle, k=4)
     uv = texture[near].mean(axis=1)
+    frontal = detect(detector(), render(model, mean, size=SIZE).image)
     table = np.column_stack([uv, np.clip(spread, 0.3, None)])
+    if frontal is not None:
+        table = symmetric(table, partners(frontal[:, :2]))
     header = f"u, v, spread in mm; from {len(places)} detections on renders of the mean"
     np.savetxt(TABLE, table, fmt="%.5f", delimiter=",", header=header)
     logging.getLogger(__name__).info(

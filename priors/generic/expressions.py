@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import cage
+from .carry import Carrier
 from .mesh import Mesh
 from .surface import fissure_depth, gaussian, lid_rims, mouth_line, smoothstep
 
@@ -118,7 +119,7 @@ def eyes(f: Sculptor) -> dict[str, np.ndarray]:
     def gaze(axis: int, angle: float) -> np.ndarray:
         return turn(f.p, centre, axis, ball * angle)
 
-    blink = slide(above, -0.93, 0.3) + slide(below, 0.10, 0.0)
+    blink = slide(above, -0.97, 0.3) + slide(below, 0.10, 0.0)
     cheek = f.spot(31, -14, 16, 8)
     squint = slide(above, -0.22, 0.1) + slide(below, 0.30, 0.1) + f.push(cheek, 0, 2.0, 1.2)
     return {
@@ -177,7 +178,6 @@ def mouth(f: Sculptor) -> dict[str, np.ndarray]:
     purse = gaussian(np.hypot(f.x / 25, (f.y + 72) / 15), 1.0)
     inwards = np.stack([-f.x * 0.40 * purse, 0 * f.x, purse * 0.0], axis=1)
     forward = f.push(lip * (1 - 0.3 * np.clip(away, 0, 1)), 0, 0, 6.5) + f.push(purse, 0, 0, 1.5)
-    plump = f.push(up, 0, 1.6, 0) + f.push(low, 0, -1.6, 0)
     rim = gaussian((f.y - mouth_line(f.ax)), 4.5) * (f.ax < 28) * np.clip((28 - f.ax) / 6, 0, 1)
     hidden = (roll > 0) * 1.0
     rim = np.maximum(rim * (np.abs(f.lip) > 0), hidden * np.clip((28 - f.ax) / 6, 0, 1))
@@ -200,15 +200,13 @@ def mouth(f: Sculptor) -> dict[str, np.ndarray]:
         + f.push(f.spot(17, -50, 9, 9) * np.maximum(f.upper, f.y > -60), 0.4, 1.8, 0.4),
         "mouthLowerDownLeft": f.push(side_low, 0.6, -5.4, -0.4)
         + f.push(f.spot(14, -91, 10, 8), 0, -1.2, 0),
-        "mouthPucker": inwards
-        + forward
-        + f.push(up, 0, 0.4, 0)
-        + f.push(low, 0, -0.4, 0)
-        + plump * 0.2,
+        "mouthPucker": inwards + forward,
         "mouthFunnel": 0.6 * inwards + 1.0 * forward + funnel_open,
         "mouthRollUpper": f.push(rim * f.upper, 0, -1.6, -3.4) + f.push(up, 0, -1.0, -0.6),
         "mouthRollLower": f.push(rim * f.lower, 0, 1.8, -3.6) + f.push(low, 0, 1.2, -0.6),
-        "mouthShrugUpper": f.push(up, 0, 3.4, 1.6) + f.push(whole * f.upper, 0, 0.8, 0.4),
+        "mouthShrugUpper": f.push(up, 0, 3.4, 1.6)
+        + f.push(whole * f.upper, 0, 0.8, 0.4)
+        + f.push(low, 0, 2.8, 1.0),
         "mouthShrugLower": f.push(low, 0, 2.6, 2.2)
         + f.push(chin, 0, 3.2, 1.4)
         + f.push(up, 0, 1.7, 0.8),
@@ -274,13 +272,13 @@ ORDER = [
 """ARKit's names, in ARKit's order."""
 
 
-def expression_basis(mesh: Mesh) -> np.ndarray:
-    """Blendshapes (52, N, 3) in the order of `ORDER`."""
-    f = Sculptor(mesh)
+def expression_basis(mesh: Mesh, mean: np.ndarray) -> np.ndarray:
+    """Blendshapes (52, N, 3) in the order of `ORDER`, carried from the drawn mesh to the mean (N, 3)."""
+    f, carry = Sculptor(mesh), Carrier(mesh, mean)
     shapes = jaw(f) | eyes(f) | brows(f) | cheeks_and_nose(f) | mouth(f)
     basis = []
     for name in ORDER:
         twin = name.replace("Right", "Left")
-        shape = shapes[name] if name in shapes else f.mirror(shapes[twin])
+        shape = carry(shapes[name]) if name in shapes else f.mirror(carry(shapes[twin]))
         basis.append(np.where(np.abs(shape) < 0.004, 0.0, shape))
     return np.stack(basis)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .anthropometry import ALL, population_mean
+from .anthropometry import ALL, Arc, population_mean, population_sd
 from .measure import Ruler
 from .mesh import Mesh
 
@@ -20,6 +20,9 @@ SCALES = ((85.0, 2.3), (38.0, 1.35), (19.0, 0.75), (9.5, 0.38))
 """Kernel length and amplitude per coordinate, mm."""
 ASYMMETRY = 0.16
 """Amplitude of the antisymmetric part against the symmetric one."""
+SLACK = 0.15
+"""How well the mean must meet a published distance, in SDs of it (arcs: twice that, since tapes lie
+over hair): landmarks are simplified here."""
 SIZE_SD = 0.03
 """Relative SD of the overall size of the head before conditioning."""
 
@@ -98,15 +101,21 @@ def _jacobian(vertices: np.ndarray, modes: np.ndarray, ruler: Ruler) -> np.ndarr
     return ((plus - few(vertices[used] - step * modes[:, used])) / (2 * step)).T
 
 
-def fit_mean(mesh: Mesh, modes: np.ndarray, ruler: Ruler, rounds: int = 4) -> np.ndarray:
-    """Vertices (N, 3) with the published mean distances, by the least change under the prior."""
-    vertices = mesh.vertices.copy()
+def fit_mean(
+    mesh: Mesh, start: np.ndarray, modes: np.ndarray, ruler: Ruler, rounds: int = 4
+) -> np.ndarray:
+    """Vertices (N, 3) with the published mean distances, by the least change of `start` (N, 3).
+
+    The most probable shape under the prior around `start`, each distance known to its slack.
+    """
     target = np.array([population_mean(d.men, d.women) for d in ALL])
+    slack = [SLACK * (2 if isinstance(d, Arc) else 1) * population_sd(d.men, d.women) for d in ALL]
+    vertices, weights = start.copy(), np.zeros(len(modes))
     for _ in range(rounds):
         jac = _jacobian(vertices, modes, ruler)
-        gap = target - ruler(vertices)
-        gain = np.linalg.solve(jac @ jac.T + 0.3 * np.eye(len(gap)), gap)
-        vertices = vertices + np.tensordot(jac.T @ gain, modes, axes=1)
+        gap = target - ruler(vertices) + jac @ weights
+        weights = jac.T @ np.linalg.solve(jac @ jac.T + np.diag(np.square(slack)), gap)
+        vertices = start + np.tensordot(weights, modes, axes=1)
     return 0.5 * (vertices + vertices[mesh.mirror] * [-1, 1, 1])
 
 

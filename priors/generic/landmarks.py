@@ -20,7 +20,7 @@ from .surface import lid_rims, lip_borders, mouth_line
 TABLE = Path(__file__).with_name("mediapipe478.csv")
 """Texture coordinates u, v and spread in mm of the 478 points."""
 
-MAX_SPREAD = 6.0
+MAX_SPREAD = 12.0
 """Points that the detector moves along the outline as the head turns (spread in mm) are left out."""
 
 JAW = np.array(
@@ -110,8 +110,8 @@ def frontal_hits(vertices: np.ndarray, faces: np.ndarray, xy: np.ndarray):
     for k, p in enumerate(xy):
         near = np.flatnonzero(((low <= p) & (high >= p)).all(axis=1))
         w = planar_barycentric(corners[near][..., :2], p)
-        depth = np.where((w > -1e-7).all(axis=1), (w * corners[near][..., 2]).sum(axis=1), -np.inf)
-        best = int(np.argmax(depth))
+        depth = np.where((w > -1e-6).all(axis=1), (w * corners[near][..., 2]).sum(axis=1), -np.inf)
+        best = int(np.argmax(depth.round(4)))  # on a shared edge: the first, on every machine
         triangles[k], weights[k] = near[best], w[best]
     return triangles, weights
 
@@ -201,7 +201,9 @@ def mediapipe478(uv: np.ndarray, faces: np.ndarray):
     triangles, weights = np.full(len(table), -1), np.zeros((len(table), 3))
     for k, p in enumerate(table[:, :2]):
         w = planar_barycentric(corners[near[k]], p)
-        best = int(np.argmax(w.min(axis=1)))
+        least = w.min(axis=1)
+        tied = np.flatnonzero(least > least.max() - 1e-4)  # points of the midline lie on edges
+        best = int(tied[np.argmin(near[k, tied])])
         inside = np.clip(w[best], 0, None)
         triangles[k], weights[k] = near[k, best], inside / inside.sum()
     wandering = table[:, 2] > MAX_SPREAD

@@ -242,12 +242,12 @@ def _mirrored(chart, faces, side, slit):
     return chart, faces, np.concatenate([side, side[~axis]]), mirror, rim
 
 
-ROLL = np.array([[0.6, 0.15], [2.2, 0.7], [4.5, 1.8], [7.5, 3.6]])
+ROLL = np.array([[0.6, 0.15], [2.2, 0.7], [5.0, 2.0], [12.0, 4.5]])
 """Depth and height of the rows rolled into the mouth, mm from the rim."""
 
 
 def _roll_in(chart, faces, side, mirror, rim):
-    """Extrude the ring of the mouth rims inwards."""
+    """Extrude the ring of the mouth rims inwards, and close it there: the dark back of the mouth."""
     upper, lower = rim
     ring = np.concatenate([upper, lower[-2:0:-1]])  # right corner, upper, left corner, lower
     sign = np.concatenate([np.ones(len(upper), int), -np.ones(len(ring) - len(upper), int)])
@@ -266,7 +266,22 @@ def _roll_in(chart, faces, side, mirror, rim):
         inner = np.concatenate([inner, row * sign])
         mirror = np.concatenate([mirror, current[ring_mirror]])
         previous, n = current, n + len(ring)
-    return chart, faces, side, mirror, inner
+    return chart, np.concatenate([faces, _back(previous, len(upper))]), side, mirror, inner
+
+
+def _back(ring: np.ndarray, n_upper: int) -> np.ndarray:
+    """Triangles that close the innermost ring (right corner, upper row, left corner, lower row)."""
+    upper = ring[:n_upper]  # right to left
+    lower = np.concatenate([ring[:1], ring[: n_upper - 2 : -1]])  # the same, both corners included
+    half = np.arange(n_upper - 1) < (n_upper - 1) // 2  # the diagonals are mirror images, too
+    a, b, c, d = lower[:-1], lower[1:], upper[1:], upper[:-1]
+    left = np.concatenate([np.stack([a, b, c], 1)[half], np.stack([a, c, d], 1)[half]])
+    right = np.concatenate([np.stack([a, b, d], 1)[~half], np.stack([b, c, d], 1)[~half]])
+    faces = np.concatenate([left, right])
+    ends = (
+        (faces[:, 0] == faces[:, 1]) | (faces[:, 1] == faces[:, 2]) | (faces[:, 0] == faces[:, 2])
+    )
+    return faces[~ends]
 
 
 def _place(chart, side, inner, mirror):

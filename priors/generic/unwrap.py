@@ -85,26 +85,21 @@ def _outline(vertices: np.ndarray, loop: np.ndarray, mirror: np.ndarray) -> np.n
 def unwrap(mesh: Mesh, rounds: int = 4) -> np.ndarray:
     """Texture coordinates (N, 2), origin top-left, v down; the subject's left is at large u."""
     vertices, faces, n = mesh.vertices, mesh.faces, len(mesh.vertices)
-    loops = boundary_loops(faces)
-    hole = loops[1]
-    fan = np.stack([np.roll(hole, -1), hole, np.full(len(hole), n)], axis=1)
-    filled = np.concatenate([faces, fan])
-    points = np.concatenate([vertices, vertices[hole].mean(axis=0)[None]])
-    rim = loops[0]
+    (rim,) = boundary_loops(faces)  # the mouth is closed at its back: there is no hole
     place = _outline(vertices, rim, mesh.mirror)
-    free = np.setdiff1d(np.arange(n + 1), rim)
-    weights = mean_value_weights(points, filled).tocsr()
+    free = np.setdiff1d(np.arange(n), rim)
+    weights = mean_value_weights(vertices, faces).tocsr()
     best = None
     for _ in range(rounds):
         laplace = (diags(np.asarray(weights.sum(axis=1)).ravel()) - weights).tocsr()
-        uv = np.empty((n + 1, 2))
+        uv = np.empty((n, 2))
         uv[rim] = place
         uv[free] = splu(laplace[free][:, free].tocsc()).solve(-laplace[free][:, rim] @ place)
-        stretch = _stretch(points, filled, uv)
-        score = np.sqrt((stretch[:n] ** 2).mean()) * np.sqrt(_uv_area(uv, faces))
+        stretch = _stretch(vertices, faces, uv)
+        score = np.sqrt((stretch**2).mean()) * np.sqrt(_uv_area(uv, faces))
         if best is not None and score > best[0]:
             break
-        best = (score, uv[:n])
+        best = (score, uv)
         weights = weights @ diags(1.0 / stretch**0.7)
     uv = best[1]
     u = 0.5 * (uv[:, 0] + 1 - uv[mesh.mirror, 0])

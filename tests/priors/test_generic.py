@@ -10,6 +10,7 @@ import pytest
 
 from priors.generic import anthropometry, build, expressions, measure
 from priors.generic.mesh import Mesh, build_mesh
+from priors.generic.unwrap import boundary_loops
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,17 @@ def test_the_chart_has_no_seam_no_flip_and_even_area(model: dict[str, np.ndarray
     low, high = np.percentile(ratio / np.median(ratio), [2, 98])
     assert low > 0.5
     assert high < 2.0
+
+
+def test_the_mouth_is_closed_at_its_back(model: dict[str, np.ndarray]) -> None:
+    assert (
+        len(boundary_loops(model["faces"])) == 1
+    )  # the outline only: no hole shows the background
+
+
+def test_few_dense_landmarks_are_missing(model: dict[str, np.ndarray]) -> None:
+    assert (model["landmarks_mediapipe478_triangles"] < 0).sum() <= 20
+    assert (model["landmarks_mediapipe478_spread"] > 0).all()
 
 
 def test_faces_look_outwards(model: dict[str, np.ndarray]) -> None:
