@@ -12,7 +12,6 @@ import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,25 +80,24 @@ def fit(
     if start is not None:
         begun = _continued(begun, start)
     prepared_seconds = time.perf_counter() - began
-    with _exact_convolutions(where):
-        state, reports, notes = run_stages(
-            begun.scene, begun.state, chosen, begun.focal_deviation, progress
-        )
-        scene = begun.scene.framed(state)
-        with torch.no_grad():
-            state = fit_appearance(scene, state)
-            if not _finite(state):
-                raise ValueError(
-                    "the fit ended in NaN; check the cameras (hrnfit cameras FILE) and the images"
-                )
-            return assemble(
-                scene,
-                state,
-                (_start_report(prepared_seconds), *reports),
-                time.perf_counter() - began,
-                (*warnings, *begun.warnings, *notes),
-                _provenance(chosen, face, images, where, _model_file(model)),
+    state, reports, notes = run_stages(
+        begun.scene, begun.state, chosen, begun.focal_deviation, progress
+    )
+    scene = begun.scene.framed(state)
+    with torch.no_grad():
+        state = fit_appearance(scene, state)
+        if not _finite(state):
+            raise ValueError(
+                "the fit ended in NaN; check the cameras (hrnfit cameras FILE) and the images"
             )
+        return assemble(
+            scene,
+            state,
+            (_start_report(prepared_seconds), *reports),
+            time.perf_counter() - began,
+            (*warnings, *begun.warnings, *notes),
+            _provenance(chosen, face, images, where, _model_file(model)),
+        )
 
 
 def _device(name: str) -> torch.device:
@@ -110,13 +108,6 @@ def _device(name: str) -> torch.device:
     if name not in ("cpu", "cuda"):
         raise ValueError(f"device {name!r}: expected auto, cpu or cuda")
     return torch.device(name)
-
-
-def _exact_convolutions(device: torch.device) -> AbstractContextManager[object]:
-    """No TF32, which cuDNN takes by default: image gradients would keep ten bits only."""
-    if device.type == "cpu":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def _has_nvdiffrast() -> bool:
