@@ -244,3 +244,32 @@ class LandmarkBlock:
         eye = torch.eye(2, dtype=z.dtype, device=z.device).expand(*xy.shape[:-1], 2, 2)
         by_point = torch.cat([eye, -xy[..., None]], -1) / z[..., None]
         return log_focal.exp()[..., None, None] * (self.K[:2, :2] @ by_point)
+
+
+@dataclass(frozen=True)
+class WhitenedLandmarkBlock:
+    """A landmark block whose errors are correlated: all offsets together, through one matrix."""
+
+    block: LandmarkBlock
+    """Kernel `square`, unit weights, offsets in mm."""
+    whitening: Float[Tensor, "m m"]
+    """Inverse of a square root of the covariance of the errors, x and y of the points interleaved."""
+
+    @property
+    def slots(self) -> tuple[tuple[str, int | None], ...]:
+        return self.block.slots
+
+    def residual(self, *values: Float[Tensor, "*B _"]) -> Float[Tensor, "*B m"]:
+        """Whitened offsets."""
+        return self.block.residual(*values) @ self.whitening.mT
+
+    def linearize(
+        self, *values: Float[Tensor, "*B _"]
+    ) -> tuple[Float[Tensor, "*B m"], tuple[Float[Tensor, "*B m _"], ...]]:
+        """Whitened offsets and Jacobians."""
+        residual, jacobians = self.block.linearize(*values)
+        return residual @ self.whitening.mT, tuple(self.whitening @ J for J in jacobians)
+
+    def error_mm(self, *values: Float[Tensor, "*B _"]) -> Float[Tensor, "*B L"]:
+        """Error length per point, mm at the face."""
+        return self.block.error_mm(*values) / VISIBLY_WRONG

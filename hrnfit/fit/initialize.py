@@ -16,7 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.energy.landmark import VISIBLY_WRONG, LandmarkBlock
+from hrnfit.energy.landmark import (
+    VISIBLY_WRONG,
+    LandmarkBasis,
+    LandmarkBlock,
+    WhitenedLandmarkBlock,
+)
+from hrnfit.fit.detector_noise import SHRINK, used_points, whitening
 from hrnfit.fit.focal import profile_focal
 from hrnfit.fit.frame_pose import frame_pose, inconsistent_view
 from hrnfit.fit.landmark_views import LandmarkView, landmark_views
@@ -48,6 +54,12 @@ class LandmarkStart:
     points do tell depth (0.50 mm from five views with 1.0)."""
     expression_deviation: float = 0.2
     """Prior on activations of blendshapes; other expressions use 1, their own standard deviation."""
+    noise: str = "independent"
+    """`independent`: every point errs by itself and `evidence` says what all are worth. `measured`: the
+    detector's own covariance (`detector_noise.py`), for photographs without a camera; `evidence`,
+    `kernel` and the profile of the focal length then have no part, which has the prior alone."""
+    noise_inflation: float = 4.0
+    """Factor on the measured variance: photographs are harder than the renders it comes from."""
     focal_deviation: float = 0.5
     """Prior on the log focal factor of a guessed camera, while its energy is profiled."""
     focal_grid: tuple[float, ...] = (-0.6, -0.3, 0.0, 0.3, 0.6, 0.9)
@@ -165,7 +177,7 @@ def _profiled_focals(problem: _Problem, found: Sequence[LandmarkView]) -> Tensor
     settings, result = problem.settings, torch.zeros_like(problem.focal_deviation)
     profile = replace(settings, evidence=settings.focal_evidence, kernel="cauchy")
     for view in found:
-        if view.camera_known:
+        if view.camera_known or _is_measured(settings, view):
             continue
         leaves, reference = problem.zeros()
         reference[view.frame] = frame_pose([view])
@@ -207,7 +219,9 @@ def _refine(
     errors = {}
     for view, block in zip(views, blocks, strict=True):
         values = slot_values(block, moved)
-        error = block.error_mm(*values)[view.weight > 0]
+        error = block.error_mm(*values)
+        if isinstance(block, LandmarkBlock):
+            error = error[view.weight > 0]
         errors[view.name] = float(error.median())
     zero, reference = rebase(moved["pose"], reference)
     return _Fitted({**moved, "pose": zero}, reference, solution.energies[-1], errors)
@@ -240,11 +254,14 @@ class _Problem:
 
     def landmark_blocks(
         self, views: Sequence[LandmarkView], leaves: Leaves, reference: Tensor
-    ) -> list[LandmarkBlock]:
+    ) -> list[LandmarkBlock | WhitenedLandmarkBlock]:
         """One block per view, its residuals in mm at the depth that the face has now."""
         count = Counter(view.frame for view in views)
-        blocks = []
+        blocks: list[LandmarkBlock | WhitenedLandmarkBlock] = []
         for view in views:
+            if _is_measured(self.settings, view):
+                blocks.append(self._measured_block(view, leaves, reference))
+                continue
             centre = reference[view.frame, :3, 3]
             depth = float(view.T_cam_world[2, :3] @ centre + view.T_cam_world[2, 3])
             focal = float(view.K[0, 0] * leaves["log_focal"][view.index, 0].exp())
@@ -252,12 +269,7 @@ class _Problem:
             share = self.settings.evidence * n**self.settings.view_gain / n
             blocks.append(
                 LandmarkBlock(
-                    slots=(
-                        ("identity", None),
-                        ("expression", view.frame),
-                        ("pose", view.frame),
-                        ("log_focal", view.index),
-                    ),
+                    slots=_slots(view),
                     basis=view.basis,
                     pose_reference=reference[view.frame],
                     T_cam_world=view.T_cam_world,
@@ -269,6 +281,32 @@ class _Problem:
                 )
             )
         return blocks
+
+    def _measured_block(
+        self, view: LandmarkView, leaves: Leaves, reference: Tensor
+    ) -> WhitenedLandmarkBlock:
+        """All points of a photograph with the detector's own correlated noise."""
+        points = used_points(view)
+        centre = reference[view.frame, :3, 3]
+        depth = float(view.T_cam_world[2, :3] @ centre + view.T_cam_world[2, 3])
+        focal = float(view.K[0, 0] * leaves["log_focal"][view.index, 0].exp())
+        basis, reported = view.basis, 1.0 - SHRINK
+        block = LandmarkBlock(
+            slots=_slots(view),
+            basis=LandmarkBasis(
+                basis.mean[points],
+                reported * basis.identity[:, points],
+                reported * basis.expression[:, points],
+            ),
+            pose_reference=reference[view.frame],
+            T_cam_world=view.T_cam_world,
+            K=view.K,
+            pixels=view.pixels[points],
+            metric=torch.eye(2, dtype=torch.float64).expand(len(points), 2, 2) * (depth / focal),
+            weight=torch.ones(len(points), dtype=torch.float64),
+            kernel="square",
+        )
+        return WhitenedLandmarkBlock(block, whitening(view, points, self.settings.noise_inflation))
 
     def priors(self, views: Sequence[LandmarkView]) -> list[Block]:
         """Gaussian priors on identity, expression and focal lengths; a loose one on pose."""
@@ -287,9 +325,23 @@ class _Problem:
             # 1e4 rad or mm says nothing; it only keeps frames without landmarks determined
             blocks.append(prior(("pose", frame), 6, 1e4))
         for view, deviation in enumerate(self.focal_deviation.tolist()):
-            mean, trust = float(self.focal_mean[view]), min(deviation, s.focal_trust)
+            mean = float(self.focal_mean[view])
+            trust = deviation if s.noise == "measured" else min(deviation, s.focal_trust)
             blocks.append(prior(("log_focal", view), 1, trust, mean))
         return blocks
+
+
+def _is_measured(settings: LandmarkStart, view: LandmarkView) -> bool:
+    """Whether the detector's measured noise applies: to its own points, in a photograph."""
+    measured = settings.noise == "measured" and not view.camera_known
+    return measured and view.scheme == "mediapipe478"
+
+
+def _slots(view: LandmarkView) -> tuple[Slot, ...]:
+    """Leaves that a view's landmarks depend on."""
+    frame = view.frame
+    own = (("expression", frame), ("pose", frame), ("log_focal", view.index))
+    return (("identity", None), *own)
 
 
 def _focal_deviations(
