@@ -30,7 +30,7 @@ def rendering_error(scene, state) -> float:
 
 
 def test_the_photographs_are_explained(fitted):
-    scene, truth, blank, after = fitted
+    scene, truth, _, after = fitted
     assert rendering_error(scene, after) < 0.02
     assert rendering_error(scene, after) < 1.3 * rendering_error(scene, truth) + 0.005
 
@@ -51,7 +51,7 @@ def test_everything_is_finite_and_albedo_is_a_reflectance(fitted):
 
 
 def test_a_darker_photograph_has_a_darker_light_of_its_own(fitted):
-    scene, truth, blank, _ = fitted
+    scene, _, blank, _ = fitted
     row = torch.arange(3)
     own = replace(scene, sharing=Sharing(scene.sharing.frame, row, scene.sharing.displacement))
     dark = replace(own.views[1], image=0.5 * own.views[1].image)

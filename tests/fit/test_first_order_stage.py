@@ -25,7 +25,7 @@ def solve(free, settings=LIGHT, level="mid", solver="adam", progress=None, **mov
 def test_dim_light_becomes_the_true_one(solver, steps):
     _, truth = truth_scene()
     settings = FirstOrderSettings(terms=LIGHT.terms, size=64, steps=steps, rates={"light": 0.05})
-    start, after, solution = solve(("light",), settings, solver=solver, light=0.6 * truth.light)
+    _, after, solution = solve(("light",), settings, solver=solver, light=0.6 * truth.light)
     assert solution.energies[-1] < 0.3 * solution.energies[0]
     assert set(solution.terms) == {"photometric"}
     assert after.light[0, 0].mean() == pytest.approx(float(truth.light[0, 0].mean()), rel=0.15)
@@ -65,7 +65,6 @@ def test_levels_decide_what_is_rendered():
 
 
 def test_blurring_the_albedo_is_for_the_solve_only():
-    _, truth = truth_scene()
     settings = FirstOrderSettings(terms=LIGHT.terms, size=64, steps=3, albedo_blur=0.05)
     start, after, blurred = solve(("light",), settings)
     _, _, sharp = solve(("light",), FirstOrderSettings(terms=LIGHT.terms, size=64, steps=3))

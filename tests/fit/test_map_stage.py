@@ -21,7 +21,6 @@ from tests.fit.small_scene import (
     rig,
     scene_of,
     truth_scene,
-    views_of,
 )
 
 SETTINGS = MapSettings(size=96, texels=64, blur=1.5, offset=0.0, membrane=3e-3, bending=0.045)

@@ -152,7 +152,7 @@ def test_wrong_overrides_are_named(key, message, tmp_path):
 
 
 def test_missing_and_broken_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="known are .*multi_view.*rig.*single_view"):
+    with pytest.raises(FileNotFoundError, match=r"known are .*multi_view.*rig.*single_view"):
         load_recipe("rigg")
     with pytest.raises(FileNotFoundError, match=r"own\.yaml"):
         load_recipe(tmp_path / "own.yaml")
