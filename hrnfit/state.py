@@ -49,7 +49,9 @@ class FaceState:
 
     def to(self, *args, **kwargs) -> FaceState:
         """A copy with every leaf moved or cast as by `torch.Tensor.to`."""
-        return FaceState(**{f.name: getattr(self, f.name).to(*args, **kwargs) for f in fields(self)})
+        return FaceState(
+            **{f.name: getattr(self, f.name).to(*args, **kwargs) for f in fields(self)}
+        )
 
 
 @dataclass(frozen=True)

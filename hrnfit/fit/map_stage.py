@@ -35,7 +35,7 @@ from hrnfit.geometry.rotation import left_jacobian, skew
 from hrnfit.prediction import Prediction
 from hrnfit.solve.gauss_newton import GaussNewton
 from hrnfit.solve.gpu_arrow import solve_arrow_on
-from hrnfit.solve.grid import ArrowEquations, MapGrid
+from hrnfit.solve.grid import ArrowEquations, MapGrid, Matrix
 from hrnfit.solve.loop import Evaluated, Progress
 from hrnfit.solve.solver import Leaves, Solution
 from hrnfit.state import FaceState
@@ -137,12 +137,13 @@ class _Problem:
         if settings.offset > 0:
             self._refresh_offset(self._look(self.leaves))
 
-    def _make_regulariser(self) -> sparse.csr_matrix:
+    def _make_regulariser(self) -> Matrix:
         """Mean squared differences over the chart, and a whisper on the map itself."""
         n, k, s = self._nodes, MAPS[self._map], self._settings
         model = self._scene.model
         used = chart_texels(model.uv.cpu(), model.uv_faces.cpu(), n, n)
-        form = s.size_prior * sparse.eye(n * n) / n**2
+        form: Matrix = s.size_prior * sparse.eye(n * n) / n**2
+        operator: Matrix
         for weight, operator in (
             (s.membrane, membrane_operator(n, used)),
             (s.bending, bending_operator(n, used)),

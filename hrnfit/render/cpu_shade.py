@@ -26,7 +26,7 @@ class Shade(torch.autograd.Function):
         def work(view: int, first: int, end: int) -> None:
             cpu_shade_kernels.shade(n[view], s[view], first, end, constants, o[view])
 
-        by_rows(*normals.shape[:2], work)
+        by_rows(normals.shape[0], normals.shape[1], work)
         ctx.save_for_backward(normals, light)
         ctx.constants = constants
         return out
