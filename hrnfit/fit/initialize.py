@@ -182,6 +182,8 @@ def _profiled_focals(problem: _Problem, found: Sequence[LandmarkView]) -> Tensor
         leaves, reference = problem.zeros()
         reference[view.frame] = frame_pose([view])
         (block,) = replace(problem, settings=profile).landmark_blocks([view], leaves, reference)
+        if isinstance(block, WhitenedLandmarkBlock):
+            block = block.block  # the mean face errs by more than the detector; only offsets count
         deviation = float(problem.focal_deviation[view.index])
         result[view.index] = profile_focal(
             view, block, view.basis.mean, deviation, settings.focal_grid
