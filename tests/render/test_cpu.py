@@ -142,7 +142,6 @@ def test_antialias_finds_silhouettes_of_triangles_smaller_than_a_pixel():
         soft = backend.antialias(seen, raster, points, faces)
         changed = (soft != seen).sum()
         areas.append((float(soft.sum()), int(changed)))
-    # Looking at each pixel's own triangle only would leave a third of them.
     assert areas[1][1] > 0.7 * areas[0][1]
     assert areas[1][0] == pytest.approx(areas[0][0], rel=0.01)
 
