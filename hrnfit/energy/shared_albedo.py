@@ -175,16 +175,18 @@ def smooth_offset(
     return smooth[..., :3] / smooth[..., 3:].clamp_min(1e-6)
 
 
-def position_blocks(
-    texels: TexelViews, agreed: Consensus, R_cam_head: Float[Tensor, "V 3 3"]
-) -> tuple[Float[Tensor, "P 3 3"], Float[Tensor, "P 3"], Float[Tensor, "V P 3 3"]]:
-    """Gauss-Newton Hessian and gradient of half of `agreed.energy` per texel in its head-frame
-    position, and the centred Jacobians they are made of."""
-    turned = texels.jacobian @ R_cam_head[:, None]
+def column_blocks(
+    columns: Float[Tensor, "V P 3 k"], agreed: Consensus
+) -> tuple[Float[Tensor, "P k k"], Float[Tensor, "P k"], Float[Tensor, "V P 3 k"]]:
+    """Gauss-Newton Hessian and gradient of half of `agreed.energy` per texel, and the centred columns
+    they are made of.
+
+    columns: derivative of each view's colours in k unknowns of a texel, such as its position.
+    """
     weight = agreed.weight / agreed.seen
     total = weight.sum(0).clamp_min(1e-12)
-    mean = (weight[..., None, None] * turned).sum(0) / total[:, None, None]
-    centred = turned - mean
+    mean = (weight[..., None, None] * columns).sum(0) / total[:, None, None]
+    centred = columns - mean
     pulled = weight[..., None, None] * centred
     hessian = torch.einsum("vpci,vpcj->pij", pulled, centred)
     gradient = torch.einsum("vpci,vpc->pi", pulled, agreed.residual)

@@ -14,22 +14,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.energy.light_field import light_field
-from hrnfit.energy.shared_albedo import (
-    Consensus,
-    TexelViews,
-    consensus,
-    read_texels,
-    texel_source,
-)
 from hrnfit.fit.scene import Scene
-from hrnfit.geometry.mesh import vertex_normals
-from hrnfit.geometry.rotation import left_jacobian, skew
-from hrnfit.prediction import Prediction
+from hrnfit.fit.shared_skin import (
+    SharedSkin,
+    SkinLook,
+    focal_columns,
+    focal_deviations,
+    pose_columns,
+    pose_deviations,
+)
 from hrnfit.solve.block import Layout, NormalEquations
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
 from hrnfit.solve.solver import Leaves, Solution
 from hrnfit.state import FaceState
+
+POSE_ARM = 100.0
+"""Distance at which a turn counts like a move, mm: the head's own size."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class CoefficientSettings:
     start_deviation: float = 0.5
     """Prior around the coefficients found so far, standard deviations."""
     pose_deviation: float = 10.0
-    """Prior on the head's move, mm and (per 100 mm) rad."""
+    """Prior on the head's move, mm and (per `POSE_ARM`) rad."""
     focal_deviation: float = 0.3
 
 
@@ -107,12 +107,7 @@ class _Problem:
         focal_deviation: Tensor | None,
     ) -> None:
         self._scene, self._state, self._free, self._settings = scene, state, free, settings
-        self._windows = scene.windows(settings.size)
-        self._source = texel_source(self._windows, settings.blur)
-        self._texels = scene.texels(settings.texels)
-        self._offset = self._source.channels.new_zeros(
-            len(self._windows.K), len(self._texels.flat), 3
-        )
+        self._skin = SharedSkin(scene, settings)
         self._basis = self._shape_basis()
         self._means, self._precisions = self._priors(focal_deviation)
         self._depth = scene.predict(state, settings.size).raster.depth
@@ -127,7 +122,7 @@ class _Problem:
             rows = torch.eye(len(zero)).to(zero)
             still = (expression if name == "identity" else identity).expand(len(rows), -1)
             pair = (rows, still) if name == "identity" else (still, rows)
-            modes = self._texels.interpolate(model.shape(*pair) - mean)
+            modes = self._skin.texels.interpolate(model.shape(*pair) - mean)
             out[name] = modes.movedim(0, -1)
         return out
 
@@ -145,12 +140,10 @@ class _Problem:
                 precision[name] = torch.full_like(start, own + near)
                 mean[name] = start * (near / (own + near))
             elif name == "pose":
-                deviation = torch.tensor([s.pose_deviation / 100.0] * 3 + [s.pose_deviation] * 3)
-                precision[name] = (deviation.double() ** -2).expand_as(start)
+                deviation = pose_deviations(s.pose_deviation, POSE_ARM)
+                precision[name] = (deviation**-2).expand_as(start)
             else:
-                given = torch.full_like(start, s.focal_deviation)
-                if focal_deviation is not None:
-                    given = focal_deviation.to(start)
+                given = focal_deviations(focal_deviation, s.focal_deviation, len(start))
                 precision[name] = given**-2
         return mean, precision
 
@@ -161,37 +154,15 @@ class _Problem:
 
     def refresh(self, leaves: Leaves) -> None:
         """Look at visibility and the light field anew."""
-        _, _, seen, _, prediction, normals = self._look(leaves)
-        self._depth = prediction.raster.depth
-        if self._settings.offset > 0:
-            self._offset = light_field(
-                seen, normals, self._texels, self._settings.offset, self._settings.kernel_scale
-            )
+        look = self._skin.relight(self._look(leaves))
+        self._depth = look.prediction.raster.depth
 
-    def _look(
-        self, leaves: Leaves
-    ) -> tuple[Tensor, Tensor, TexelViews, Consensus, Prediction, Tensor]:
-        prediction = self._scene.predict(self.state_with(leaves), self._settings.size)
-        frame, texels = self._scene.sharing.frame, self._texels
-        head = texels.interpolate(prediction.vertices_head)
-        normals = texels.interpolate(
-            vertex_normals(prediction.vertices_head, self._scene.model.faces)
-        )
-        normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-        pose, T = prediction.T_world_head, prediction.projection.T_cam_world
-        R = T[:, :3, :3] @ pose[frame, :3, :3]
-        shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
-        turned = head[frame] @ R.mT
-        x_cam = turned + shift[:, None]
-        normals_cam = normals[frame] @ R.mT
-        seen = read_texels(self._source, prediction.projection.K, x_cam, normals_cam, self._depth)
-        agreed = consensus(seen, self._offset, self._settings.kernel_scale)
-        return x_cam, R, seen, agreed, prediction, normals_cam
+    def _look(self, leaves: Leaves) -> SkinLook:
+        return self._skin.look(self.state_with(leaves), depth=self._depth)
 
     def energy(self, leaves: Leaves) -> Float[Tensor, ""]:
         """Half of evidence times data, plus half of the squared priors."""
-        agreed = self._look(leaves)[3]
-        data = agreed.energy.double().cpu()
+        data = self._look(leaves).agreed.energy.double().cpu()
         return 0.5 * self._settings.evidence * data + self._prior_energy(leaves)
 
     def _prior_energy(self, leaves: Leaves) -> Tensor:
@@ -202,15 +173,16 @@ class _Problem:
 
     def linearize(self, leaves: Leaves) -> NormalEquations:
         """Normal equations over the packed leaves."""
-        x_cam, R, seen, agreed, prediction, _ = self._look(leaves)
+        look = self._look(leaves)
+        agreed = look.agreed
         layout = Layout.of(leaves)
         hessian = torch.zeros(layout.size, layout.size, dtype=torch.float64)
         gradient = torch.zeros(layout.size, dtype=torch.float64)
         weight = agreed.weight * (self._settings.evidence / agreed.seen)
         root = weight.sum(0).clamp_min(1e-12).rsqrt()
-        pulled = x_cam.new_zeros(3 * len(root), layout.size)
-        for v in range(len(x_cam)):
-            A, place = self._columns(v, leaves, layout, x_cam[v], R[v], seen, prediction)
+        pulled = look.x_cam.new_zeros(3 * len(root), layout.size)
+        for v in range(len(look.x_cam)):
+            A, place = self._columns(v, leaves, layout, look)
             weighted = A * weight[v].repeat_interleave(3)[:, None]
             at = torch.tensor(place)
             hessian[at[:, None], at] += (weighted.T @ A).double().cpu()
@@ -228,36 +200,23 @@ class _Problem:
         )
 
     def _columns(
-        self,
-        v: int,
-        leaves: Leaves,
-        layout: Layout,
-        x_cam: Float[Tensor, "P 3"],
-        R_cam_head: Float[Tensor, "3 3"],
-        seen: TexelViews,
-        prediction: Prediction,
+        self, v: int, leaves: Leaves, layout: Layout, look: SkinLook
     ) -> tuple[Float[Tensor, "P3 q"], list[int]]:
         """Derivative of one view's colours in the leaves it depends on, and their packed places."""
-        J, parts, place = seen.jacobian[v], [], []
+        J, x_cam, parts, place = look.seen.jacobian[v], look.x_cam[v], [], []
         frame = int(self._scene.sharing.frame[v])
-        T = prediction.projection.T_cam_world[v]
         for name in self._free:
             row = {"identity": None, "expression": frame, "pose": frame, "log_focal": v}[name]
             if name in self._basis:
-                part = (J @ R_cam_head) @ self._basis[name]
+                part = (J @ look.R_cam_head[v]) @ self._basis[name]
             elif name == "pose":
-                origin = T[:3, :3] @ prediction.T_world_head[frame, :3, 3] + T[:3, 3]
-                arm = (x_cam - origin) @ T[:3, :3]
-                turn = left_jacobian(leaves["pose"][frame, :3].to(J))
-                in_world = J @ T[:3, :3]
-                part = torch.cat([in_world @ -skew(arm) @ turn, in_world], dim=-1)
+                T_cam_world = look.prediction.projection.T_cam_world[v]
+                T_world_head = look.prediction.T_world_head[frame]
+                rotation = leaves["pose"][frame, :3]
+                part = pose_columns(J, x_cam, T_cam_world, T_world_head, rotation)
             else:
-                part = J[..., :2] @ x_cam[:, :2, None]
+                part = focal_columns(J, x_cam)
             parts.append(part)
-            if name == "log_focal":
-                start = layout.offsets[name] + v
-                place.append(start)
-            else:
-                columns = layout.columns((name, row))
-                place.extend(range(columns.start, columns.stop))
+            columns = layout.columns((name, row))
+            place.extend(range(columns.start, columns.stop))
         return torch.cat(parts, dim=-1).flatten(0, 1), place

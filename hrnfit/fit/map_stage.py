@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,21 +18,17 @@ from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
 
-from hrnfit.energy.light_field import light_field
-from hrnfit.energy.shared_albedo import (
-    Consensus,
-    TexelSource,
-    TexelViews,
-    consensus,
-    position_blocks,
-    read_texels,
-    texel_source,
-)
+from hrnfit.energy.shared_albedo import column_blocks
 from hrnfit.energy.smooth import bending_operator, chart_texels, membrane_operator
 from hrnfit.fit.scene import Scene
-from hrnfit.geometry.mesh import vertex_normals
-from hrnfit.geometry.rotation import left_jacobian, skew
-from hrnfit.prediction import Prediction
+from hrnfit.fit.shared_skin import (
+    SharedSkin,
+    SkinLook,
+    focal_columns,
+    focal_deviations,
+    pose_columns,
+    pose_deviations,
+)
 from hrnfit.solve.gauss_newton import GaussNewton
 from hrnfit.solve.gpu_arrow import solve_arrow_on
 from hrnfit.solve.grid import ArrowEquations, MapGrid, Matrix
@@ -44,6 +40,8 @@ MAPS = {"deformation": 3, "displacement": 1}
 """Maps that can be solved for, and their channels."""
 PRIOR_WEIGHT = 1e-5
 """Energy of one deviation: the data's noise, about 0.006, over some 1000 independent texels."""
+POSE_ARM = 500.0
+"""Distance at which a turn counts like a move, mm."""
 OTHERS = ("pose", "log_focal")
 """Leaves that may move along."""
 
@@ -71,7 +69,7 @@ class MapSettings:
     size_prior: float = 1e-5
     """Weights of squared first and second differences and of the map itself, mm."""
     pose_deviation: float = 100.0
-    """Prior on the head's move within the stage, mm and (per 500 mm) rad."""
+    """Prior on the head's move within the stage, mm and (per `POSE_ARM`) rad."""
     focal_deviation: float = 0.3
     """Prior on the change of log focal length."""
 
@@ -93,19 +91,6 @@ def solve_map(
     return problem.state_with(solution.leaves), solution
 
 
-@dataclass(frozen=True)
-class _Look:
-    """One evaluation: where the texels are and what the views see of them."""
-
-    prediction: Prediction
-    x_cam: Float[Tensor, "V P 3"]
-    R_cam_head: Float[Tensor, "V 3 3"]
-    normals_head: Float[Tensor, "T P 3"]
-    normals_cam: Float[Tensor, "V P 3"]
-    seen: TexelViews
-    agreed: Consensus
-
-
 class _Problem:
     """Linearisation of one stage. Keeps the light field of the last look for the next."""
 
@@ -125,17 +110,15 @@ class _Problem:
             raise ValueError(
                 "displacement: Gauss-Newton solves one shared map; share it by subject"
             )
-        views = scene.windows(settings.size)
-        self._source: TexelSource = texel_source(views, settings.blur)
-        self._texels = scene.texels(settings.texels)
+        self._skin = SharedSkin(scene, settings)
+        self._texels = self._skin.texels
         self._nodes = self.leaves[self._map].shape[1]
         self._grid = MapGrid(self._nodes, MAPS[self._map])
-        self._offset = self._source.channels.new_zeros(len(views.K), len(self._texels.flat), 3)
         self._regulariser = self._make_regulariser()
         self._prior = self._other_priors(focal_deviation)
         self._start = {name: self.leaves[name].detach().clone() for name in self._others}
         if settings.offset > 0:
-            self._refresh_offset(self._look(self.leaves))
+            self._skin.relight(self._look(self.leaves))
 
     def _make_regulariser(self) -> Matrix:
         """Mean squared differences over the chart, and a whisper on the map itself."""
@@ -155,11 +138,11 @@ class _Problem:
         """Diagonal of the prior on the poses and focal lengths, in their packed order."""
         s, parts = self._settings, []
         if "pose" in self._others:
-            deviation = np.array([s.pose_deviation / 500.0] * 3 + [s.pose_deviation] * 3)
+            deviation = pose_deviations(s.pose_deviation, POSE_ARM).numpy()
             parts.append(np.tile(deviation, len(self._state.pose)))
         if "log_focal" in self._others:
-            given = focal_deviation if focal_deviation is not None else s.focal_deviation
-            parts.append(np.ones(len(self._state.log_focal)) * np.asarray(given))
+            views = len(self._state.log_focal)
+            parts.append(focal_deviations(focal_deviation, s.focal_deviation, views).numpy())
         return PRIOR_WEIGHT / np.concatenate(parts) ** 2 if parts else np.zeros(0)
 
     def state_with(self, leaves: Leaves) -> FaceState:
@@ -173,11 +156,7 @@ class _Problem:
 
     def propose(self, leaves: Leaves) -> tuple[Evaluated, Callable[[float], Leaves]]:
         """Energy here with the light field renewed, and the damped Gauss-Newton step from here."""
-        look = self._look(leaves)
-        if self._settings.offset > 0:
-            self._refresh_offset(look)
-            agreed = consensus(look.seen, self._offset, self._settings.kernel_scale)
-            look = replace(look, agreed=agreed)
+        look = self._skin.relight(self._look(leaves))
         equations, split = self._equations(leaves, look)
 
         def step(damping: float) -> Leaves:
@@ -190,38 +169,11 @@ class _Problem:
 
         return self._evaluated(leaves, look), step
 
-    def _refresh_offset(self, look: _Look) -> None:
-        """The light field that the views' smooth disagreement at `look` asks for."""
-        s = self._settings
-        self._offset = light_field(
-            look.seen, look.normals_cam, self._texels, s.offset, s.kernel_scale
-        )
-
-    def _look(self, leaves: Leaves) -> _Look:
+    def _look(self, leaves: Leaves) -> SkinLook:
         """Texel positions and what the views read there."""
         state = self.state_with(leaves)
-        prediction = self._scene.predict(state, self._settings.size)
-        texels, frame = self._texels, self._scene.sharing.frame
-        head = texels.interpolate(prediction.vertices_head)
-        vertex_normal = vertex_normals(prediction.vertices_head, self._scene.model.faces)
-        normals = texels.interpolate(vertex_normal)
-        normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-        if self._map == "displacement":
-            head = head + self._displacement(state)[:, None] * normals
-        pose, T = prediction.T_world_head, prediction.projection.T_cam_world
-        R = T[:, :3, :3] @ pose[frame, :3, :3]
-        shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
-        x_cam = head[frame] @ R.mT + shift[:, None]
-        normals_cam = normals[frame] @ R.mT
-        seen = read_texels(
-            self._source,
-            prediction.projection.K,
-            x_cam,
-            normals_cam,
-            prediction.raster.depth,
-        )
-        agreed = consensus(seen, self._offset, self._settings.kernel_scale)
-        return _Look(prediction, x_cam, R, normals, normals_cam, seen, agreed)
+        height = self._displacement(state) if self._map == "displacement" else None
+        return self._skin.look(state, height)
 
     def _displacement(self, state: FaceState) -> Float[Tensor, "P"]:
         """Displacement at the texels, bilinear, mm."""
@@ -232,7 +184,7 @@ class _Problem:
         )
         return read[0, 0, 0]
 
-    def _evaluated(self, leaves: Leaves, look: _Look) -> Evaluated:
+    def _evaluated(self, leaves: Leaves, look: SkinLook) -> Evaluated:
         x = leaves[self._map].detach().double().cpu().numpy().ravel()
         smooth = torch.tensor(float(x @ (self._regulariser @ x)), dtype=torch.float64)
         data = look.agreed.energy.double().cpu()
@@ -247,14 +199,9 @@ class _Problem:
         parts = [(leaves[n] - self._start[n]).reshape(-1) for n in self._others]
         return torch.cat(parts).double().cpu().numpy() if parts else np.zeros(0)
 
-    def _equations(self, leaves: Leaves, look: _Look) -> tuple[ArrowEquations, dict[str, slice]]:
+    def _equations(self, leaves: Leaves, look: SkinLook) -> tuple[ArrowEquations, dict[str, slice]]:
         """Normal equations of the map, the others, and what couples them."""
-        blocks, pull, centred = position_blocks(look.seen, look.agreed, look.R_cam_head)
-        along = None
-        if self._map == "displacement":
-            along = look.normals_head[0]
-            blocks = torch.einsum("pi,pij,pj->p", along, blocks, along)[:, None]
-            pull = (pull * along).sum(-1, keepdim=True)
+        blocks, pull, centred = column_blocks(self._map_columns(look), look.agreed)
         square = self._texels.square
         hessian = self._grid.hessian(square(blocks.flatten(1))) + self._regulariser
         x = leaves[self._map].detach().double().cpu().numpy().ravel()
@@ -263,35 +210,37 @@ class _Problem:
         if not columns:
             empty = np.zeros((n, 0))
             return ArrowEquations(hessian, gradient, empty, np.zeros((0, 0)), np.zeros(0)), split
-        coupling, corner, corner_gradient, split = self._border(columns, look, centred, along)
+        coupling, corner, corner_gradient, split = self._border(columns, look, centred)
         moved = self._moved(leaves)
         corner = corner + np.diag(self._prior)
         corner_gradient = corner_gradient + self._prior * moved
         return ArrowEquations(hessian, gradient, coupling, corner, corner_gradient), split
 
-    def _columns(self, leaves: Leaves, look: _Look) -> dict[str, Float[Tensor, "V P 3 q"]]:
+    def _map_columns(self, look: SkinLook) -> Float[Tensor, "V P 3 k"]:
+        """Derivative of each view's colours in the map's value at the texel."""
+        by_position = look.seen.jacobian @ look.R_cam_head[:, None]
+        if self._map == "deformation":
+            return by_position
+        # expression bends the surface: every view sees the height along the normal of its own frame
+        along = look.normals_head[self._scene.sharing.frame]
+        return by_position @ along[..., None]
+
+    def _columns(self, leaves: Leaves, look: SkinLook) -> dict[str, Float[Tensor, "V P 3 q"]]:
         """Derivative of each view's colours in its own rows of the other leaves."""
-        J, out = look.seen.jacobian, {}
-        pose, T = look.prediction.T_world_head, look.prediction.projection.T_cam_world
-        frame = self._scene.sharing.frame
+        J, frame, out = look.seen.jacobian, self._scene.sharing.frame, {}
         if "pose" in self._others:
-            R = T[:, :3, :3]
-            centre = (R @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
-            arm = (look.x_cam - centre[:, None]) @ R  # world, from the head's origin
-            turn = left_jacobian(leaves["pose"][frame, :3])
-            in_world = J @ R[:, None]
-            out["pose"] = torch.cat([in_world @ -skew(arm) @ turn[:, None], in_world], dim=-1)
+            pose, T = look.prediction.T_world_head, look.prediction.projection.T_cam_world
+            rotation = leaves["pose"][frame, :3]
+            out["pose"] = pose_columns(J, look.x_cam, T, pose[frame], rotation)
         if "log_focal" in self._others:
-            sideways = J[..., :2] @ look.x_cam[..., :2, None]
-            out["log_focal"] = sideways
+            out["log_focal"] = focal_columns(J, look.x_cam)
         return out
 
     def _border(
         self,
         columns: dict[str, Tensor],
-        look: _Look,
-        centred: Float[Tensor, "V P 3 3"],
-        along: Float[Tensor, "P 3"] | None,
+        look: SkinLook,
+        centred: Float[Tensor, "V P 3 k"],
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, slice]]:
         """Coupling, corner and gradient of the other leaves. Row r of a leaf belongs to the views
         that share it; A^T Pi A with Pi = diag(w) - w w^T / sum(w) because the albedo is eliminated."""
@@ -306,8 +255,6 @@ class _Problem:
         for v in views:
             weighted = weight[v, :, None, None] * own[v]
             cross = torch.einsum("pci,pcq->piq", centred[v], weighted)
-            if along is not None:
-                cross = torch.einsum("pi,piq->pq", along, cross)[:, None]
             flat = self._texels.square(cross.movedim(1, 2).flatten(1))
             spread = self._grid.gradient(flat)  # (D D, q k)
             at = place[v]

@@ -17,9 +17,9 @@ from hrnfit.energy.shared_albedo import (
     Consensus,
     TexelSource,
     TexelViews,
+    column_blocks,
     consensus,
     log_encoded,
-    position_blocks,
     read_texels,
     smooth_offset,
     texel_source,
@@ -197,7 +197,7 @@ def test_blocks_are_the_derivatives_with_weights_held(generator):
     texels = random_texels(generator)
     agreed = agree(texels)
     R = rotation_exp(torch.randn(3, 3, generator=generator, dtype=DOUBLE))
-    hessian, gradient, centred = position_blocks(texels, agreed, R)
+    hessian, gradient, centred = column_blocks(texels.jacobian @ R[:, None], agreed)
 
     def half_energy(x: Tensor) -> Tensor:
         colour = texels.colour + torch.einsum("vpci,vij,pj->vpc", texels.jacobian, R, x)
@@ -220,7 +220,7 @@ def test_gradient_is_half_that_of_the_robust_energy(generator):
     texels = replace(texels, colour=0.3 * texels.colour)
     R = torch.eye(3, dtype=DOUBLE).expand(3, 3, 3)
     agreed = agree(texels, rounds=200)
-    _, gradient, _ = position_blocks(texels, agreed, R)
+    _, gradient, _ = column_blocks(texels.jacobian @ R[:, None], agreed)
 
     def energy(x: Tensor) -> Tensor:
         colour = texels.colour + torch.einsum("vpci,pi->vpc", texels.jacobian, x)

@@ -33,9 +33,9 @@ def problem(free: tuple[str, ...] = FREE, **changes: Any) -> tuple[_Problem, dic
 @pytest.mark.parametrize("name", FREE)
 def test_columns_are_the_change_of_the_colours(name):
     p, leaves = problem(blur=2.0)
-    x_cam, R, seen, agreed, prediction, *_ = p._look(leaves)
+    look = p._look(leaves)
     layout = Layout.of(leaves)
-    A, place = p._columns(1, leaves, layout, x_cam[1], R[1], seen, prediction)
+    A, place = p._columns(1, leaves, layout, look)
     own = layout.columns((name, None if name == "identity" else 1))
     if name == "log_focal":
         own = slice(layout.offsets[name] + 1, layout.offsets[name] + 2)
@@ -46,8 +46,8 @@ def test_columns_are_the_change_of_the_colours(name):
         for sign in (1, -1):
             packed = layout.pack(leaves)
             packed[own.start + k] += sign * h
-            colours.append(p._look(layout.unpack(packed))[2].colour[1])
-        w = agreed.weight[1, :, None].sqrt()
+            colours.append(p._look(layout.unpack(packed)).seen.colour[1])
+        w = look.agreed.weight[1, :, None].sqrt()
         ours = (w * columns[..., k]).flatten()
         theirs = (w * (colours[0] - colours[1]) / (2 * h)).flatten()
         assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) > 0.97, k
@@ -68,11 +68,12 @@ def test_normal_equations_agree_with_a_dense_reference():
 
 def dense(p: _Problem, leaves: dict[str, Tensor], layout: Layout) -> tuple[Tensor, Tensor]:
     """All rows at once, weights held, the weighted mean of the views taken out."""
-    x_cam, R, seen, agreed, prediction, *_ = p._look(leaves)
+    look = p._look(leaves)
+    agreed = look.agreed
     views, texels = agreed.weight.shape
     A = torch.zeros(views, texels, 3, layout.size, dtype=torch.float64)
     for v in range(views):
-        own, place = p._columns(v, leaves, layout, x_cam[v], R[v], seen, prediction)
+        own, place = p._columns(v, leaves, layout, look)
         A[v, ..., place] = own.view(texels, 3, -1)
     w = (agreed.weight * p._settings.evidence / agreed.seen)[..., None, None]
     A = A - (w * A).sum(0) / w.sum(0).clamp_min(1e-12)
@@ -99,7 +100,7 @@ class DenseSkin:
 
     def linearize(self, *values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         leaves = self._leaves(values)
-        agreed = self.problem._look(leaves)[3]
+        agreed = self.problem._look(leaves).agreed
         scale, evidence = self.problem._settings.kernel_scale, self.problem._settings.evidence
         robust = 1.0 + agreed.residual.square().sum(-1) / scale**2
         plain = agreed.weight * robust.square() * (evidence / agreed.seen)

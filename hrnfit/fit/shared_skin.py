@@ -1,0 +1,173 @@
+"""Where the texels of the skin are, and what every view sees of them: the data of the stages that
+compare views.
+
+`map_stage` and `coefficient_stage` put different unknowns behind the same look at the same texels. The
+unknowns that both may move, head pose and focal length, have their derivatives and the width of
+their priors here as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.energy.light_field import light_field
+from hrnfit.energy.shared_albedo import (
+    Consensus,
+    TexelSource,
+    TexelViews,
+    consensus,
+    read_texels,
+    texel_source,
+)
+from hrnfit.energy.texels import Texels
+from hrnfit.fit.scene import Scene
+from hrnfit.geometry.mesh import vertex_normals
+from hrnfit.geometry.rotation import left_jacobian, skew
+from hrnfit.prediction import Prediction
+from hrnfit.state import FaceState
+
+
+@runtime_checkable
+class SkinSettings(Protocol):
+    """How closely a stage looks; the settings of both stages have these fields."""
+
+    @property
+    def size(self) -> int:
+        """Window, px."""
+        ...
+
+    @property
+    def texels(self) -> int:
+        """Texels per side of the chart at which views are compared."""
+        ...
+
+    @property
+    def blur(self) -> float:
+        """Gaussian on the windows, px."""
+        ...
+
+    @property
+    def kernel_scale(self) -> float:
+        """Geman-McClure scale of the colour residual, tenths of the gamma range."""
+        ...
+
+    @property
+    def offset(self) -> float:
+        """Width of the smooth light field per view, share of the UV square; 0 switches it off."""
+        ...
+
+
+@dataclass(frozen=True)
+class SkinLook:
+    """One evaluation: where P texels are, and what V views of T frames see of them."""
+
+    prediction: Prediction
+    x_cam: Float[Tensor, "V P 3"]
+    """Texels in each view's camera frame, mm."""
+    R_cam_head: Float[Tensor, "V 3 3"]
+    normals_head: Float[Tensor, "T P 3"]
+    """Unit normals of the surface without displacement, head frame."""
+    normals_cam: Float[Tensor, "V P 3"]
+    seen: TexelViews
+    agreed: Consensus
+    """With the light field of the moment taken out."""
+
+
+class SharedSkin:
+    """Texels and windows of one stage. Keeps the light field of the last `relight`."""
+
+    def __init__(self, scene: Scene, settings: SkinSettings) -> None:
+        self._scene, self._settings = scene, settings
+        views = scene.windows(settings.size)
+        self._source: TexelSource = texel_source(views, settings.blur)
+        self.texels: Texels = scene.texels(settings.texels)
+        self._light = self._source.channels.new_zeros(len(views.K), len(self.texels.flat), 3)
+
+    def look(
+        self,
+        state: FaceState,
+        height: Float[Tensor, "P"] | None = None,
+        depth: Float[Tensor, "V S S"] | None = None,
+    ) -> SkinLook:
+        """The skin of a state.
+
+        height: of the texels above the mid surface, along its normal, mm. depth: surface that decides
+        visibility; None takes the state's own.
+        """
+        prediction = self._scene.predict(state, self._settings.size)
+        texels, frame = self.texels, self._scene.sharing.frame
+        vertices = prediction.vertices_head
+        head = texels.interpolate(vertices)
+        normals = texels.interpolate(vertex_normals(vertices, self._scene.model.faces))
+        normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+        if height is not None:
+            head = head + height[:, None] * normals
+        pose, T = prediction.T_world_head, prediction.projection.T_cam_world
+        R = T[:, :3, :3] @ pose[frame, :3, :3]
+        shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
+        x_cam = head[frame] @ R.mT + shift[:, None]
+        normals_cam = normals[frame] @ R.mT
+        depth = prediction.raster.depth if depth is None else depth
+        seen = read_texels(self._source, prediction.projection.K, x_cam, normals_cam, depth)
+        return SkinLook(prediction, x_cam, R, normals, normals_cam, seen, self._consensus(seen))
+
+    def relight(self, look: SkinLook) -> SkinLook:
+        """The look with the light field that the views' smooth disagreement asks for, kept for later
+        looks; unchanged where the settings switch the field off."""
+        s = self._settings
+        if s.offset <= 0:
+            return look
+        self._light = light_field(
+            look.seen, look.normals_cam, self.texels, s.offset, s.kernel_scale
+        )
+        return replace(look, agreed=self._consensus(look.seen))
+
+    def _consensus(self, seen: TexelViews) -> Consensus:
+        return consensus(seen, self._light, self._settings.kernel_scale)
+
+
+def pose_columns(
+    jacobian: Float[Tensor, "*B P 3 3"],
+    x_cam: Float[Tensor, "*B P 3"],
+    T_cam_world: Float[Tensor, "*B 4 4"],
+    T_world_head: Float[Tensor, "*B 4 4"],
+    rotation: Float[Tensor, "*B 3"],
+) -> Float[Tensor, "*B P 3 6"]:
+    """Derivative of texel colours in the tangent of the head pose (rad, mm).
+
+    `jacobian`: of the colours in the camera-frame position. `rotation`: where the tangent's rotation
+    stands.
+    """
+    R = T_cam_world[..., :3, :3]
+    centre = (R @ T_world_head[..., :3, 3:])[..., 0] + T_cam_world[..., :3, 3]
+    arm = (x_cam - centre[..., None, :]) @ R  # world, from the head's origin
+    turn = left_jacobian(rotation.to(jacobian))[..., None, :, :]
+    in_world = jacobian @ R[..., None, :, :]
+    return torch.cat([in_world @ -skew(arm) @ turn, in_world], dim=-1)
+
+
+def focal_columns(
+    jacobian: Float[Tensor, "*B P 3 3"], x_cam: Float[Tensor, "*B P 3"]
+) -> Float[Tensor, "*B P 3 1"]:
+    """Derivative of texel colours in the log focal length: as if the texels moved sideways."""
+    return jacobian[..., :2] @ x_cam[..., :2, None]
+
+
+def pose_deviations(move: float, arm: float) -> Float[Tensor, "6"]:
+    """Standard deviations of a pose tangent: `move` mm, and the turn that moves `arm` mm as far."""
+    return torch.tensor([move / arm] * 3 + [move] * 3, dtype=torch.float64)
+
+
+def focal_deviations(
+    given: Float[Tensor, "V"] | None, default: float, views: int
+) -> Float[Tensor, "V"]:
+    """Standard deviation of each view's log focal length: what is known of its camera, or the
+    stage's own."""
+    if given is None:
+        return torch.full((views,), default, dtype=torch.float64)
+    return given.detach().double().cpu()
