@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -66,34 +67,46 @@ def chroma(rgb: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 2"]:
     return torch.stack((red - green, blue - (red + green) / 2), -1)
 
 
-@dataclass(frozen=True)
-class IdentityPrior:
-    """Normal prior of the identity coefficients."""
+@runtime_checkable
+class Prior(Protocol):
+    """A term that reads the unknowns alone: it says what its residuals are, and all of them count."""
 
-    name: str = "identity_prior"
+    def values(self, prediction: Prediction) -> Tensor:
+        """Dimensionless residuals, in the shape of what they are of."""
+        ...
 
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        values = prediction.state.identity
+        values = self.values(prediction)
         return Residuals(values, torch.ones_like(values))
 
 
 @dataclass(frozen=True)
-class ExpressionPrior:
+class IdentityPrior(Prior):
+    """Normal prior of the identity coefficients."""
+
+    name: str = "identity_prior"
+
+    def values(self, prediction: Prediction) -> Tensor:
+        return prediction.state.identity
+
+
+@dataclass(frozen=True)
+class ExpressionPrior(Prior):
     """Prior of expression: standard deviations, or blendshape activations towards rest."""
 
     activation: float = 0.3
     """Typical activation of a blendshape; unused for models in standard deviations."""
     name: str = "expression_prior"
 
-    def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
+    def values(self, prediction: Prediction) -> Tensor:
         values = prediction.state.expression
         if prediction.model.expression_is_blendshape:
             values = values / self.activation
-        return Residuals(values, torch.ones_like(values))
+        return values
 
 
 @dataclass(frozen=True)
-class ExpressionBounds:
+class ExpressionBounds(Prior):
     """One-sided bounds: activations of blendshapes stay in 0..1, coefficients within +-`deviations`."""
 
     scale: float = 0.1
@@ -101,55 +114,50 @@ class ExpressionBounds:
     deviations: float = 3.0
     name: str = "expression_bounds"
 
-    def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
+    def values(self, prediction: Prediction) -> Tensor:
         expression = prediction.state.expression
         if prediction.model.expression_is_blendshape:
-            values = bound_violation(expression, 0.0, 1.0, self.scale)
-        else:
-            limit = self.deviations
-            values = bound_violation(expression, -limit, limit, 10.0 * self.scale)
-        return Residuals(values, torch.ones_like(values))
+            return bound_violation(expression, 0.0, 1.0, self.scale)
+        limit = self.deviations
+        return bound_violation(expression, -limit, limit, 10.0 * self.scale)
 
 
 @dataclass(frozen=True)
-class AlbedoPrior:
+class AlbedoPrior(Prior):
     """Normal prior of the albedo coefficients."""
 
     name: str = "albedo_prior"
 
-    def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        values = prediction.state.albedo
-        return Residuals(values, torch.ones_like(values))
+    def values(self, prediction: Prediction) -> Tensor:
+        return prediction.state.albedo
 
 
 @dataclass(frozen=True)
-class LightColour:
+class LightColour(Prior):
     """Light is nearly grey: what has colour is the skin (HRN's gamma loss)."""
 
     scale: float = 0.1
     """Deviation of a coefficient from grey, relative to ambient, that is visibly wrong."""
     name: str = "light_colour"
 
-    def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        values = colour_deviation(prediction.state.light) / self.scale
-        return Residuals(values, torch.ones_like(values))
+    def values(self, prediction: Prediction) -> Tensor:
+        return colour_deviation(prediction.state.light) / self.scale
 
 
 @dataclass(frozen=True)
-class LightSoftness:
+class LightSoftness(Prior):
     """Low energy in the second order: sharp light would explain shape away."""
 
     scale: float = 0.3
     """Second-order coefficient, relative to ambient, that is much."""
     name: str = "light_softness"
 
-    def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        values = relative_light(prediction.state.light)[:, 4:] / self.scale
-        return Residuals(values, torch.ones_like(values))
+    def values(self, prediction: Prediction) -> Tensor:
+        return relative_light(prediction.state.light)[:, 4:] / self.scale
 
 
 @dataclass(frozen=True)
-class LightPositivity:
+class LightPositivity(Prior):
     """No surface receives negative light, whichever way it faces."""
 
     scale: float = 0.1
@@ -157,28 +165,26 @@ class LightPositivity:
     directions: int = 64
     name: str = "light_positivity"
 
-    def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
+    def values(self, prediction: Prediction) -> Tensor:
         light = prediction.state.light
         directions = sphere_directions(self.directions).to(light)
-        values = negative_irradiance(light, sh_basis(directions)) / self.scale
-        return Residuals(values, torch.ones_like(values))
+        return negative_irradiance(light, sh_basis(directions)) / self.scale
 
 
 @dataclass(frozen=True)
-class FocalPrior:
+class FocalPrior(Prior):
     """Log-normal prior around the given or guessed focal length."""
 
     deviation: float = 0.3
     """Standard deviation of the logarithm: 0.3 spans 37 to 68 mm around a guess of 50."""
     name: str = "focal_prior"
 
-    def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        values = prediction.state.log_focal / self.deviation
-        return Residuals(values, torch.ones_like(values))
+    def values(self, prediction: Prediction) -> Tensor:
+        return prediction.state.log_focal / self.deviation
 
 
 @dataclass(frozen=True)
-class CameraPrior:
+class CameraPrior(Prior):
     """Corrections of a calibration are small."""
 
     rotation: float = 0.002
@@ -187,10 +193,9 @@ class CameraPrior:
     """Standard deviation, mm."""
     name: str = "camera_prior"
 
-    def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
+    def values(self, prediction: Prediction) -> Tensor:
         camera = prediction.state.camera
-        values = torch.cat((camera[:, :3] / self.rotation, camera[:, 3:] / self.translation), -1)
-        return Residuals(values, torch.ones_like(values))
+        return torch.cat((camera[:, :3] / self.rotation, camera[:, 3:] / self.translation), -1)
 
 
 @dataclass(frozen=True)
@@ -216,9 +221,7 @@ class AlbedoMapVariation:
     name: str = "albedo_map_tv"
 
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        albedo_map = prediction.state.albedo_map
-        used = used_by_model(prediction, *albedo_map.shape[:2])
-        return isotropic_variation(albedo_map, used, self.scale)
+        return _map_variation(prediction, prediction.state.albedo_map, self.scale)
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,12 @@ class AlbedoMapChroma:
     name: str = "albedo_map_chroma"
 
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
-        albedo_map = prediction.state.albedo_map
-        used = used_by_model(prediction, *albedo_map.shape[:2])
-        return isotropic_variation(chroma(albedo_map), used, self.scale)
+        return _map_variation(prediction, chroma(prediction.state.albedo_map), self.scale)
+
+
+def _map_variation(
+    prediction: Prediction, values: Float[Tensor, "R R _"], scale: float
+) -> Residuals:
+    """Isotropic variation over the part of the chart that the model uses."""
+    used = used_by_model(prediction, *values.shape[:2])
+    return isotropic_variation(values, used, scale)

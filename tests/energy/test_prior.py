@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -147,7 +148,24 @@ def test_albedo_map_brightness_edges_are_free_of_chroma_energy():
 
 
 def test_names_are_unique():
-    terms = [t for t in vars(prior).values() if isinstance(t, type) and hasattr(t, "residuals")]
+    terms = [t for t in vars(prior).values() if is_dataclass(t) and hasattr(t, "residuals")]
     names = [t().name for t in terms]
     assert len(names) >= 11
     assert len(set(names)) == len(names)
+
+
+def test_every_residual_of_a_prior_counts():
+    """Whatever its values are: validity 1, of their shape, and the energy their mean square."""
+    unit = torch.tensor([1.0, 0.0, 2.0], dtype=F64)
+
+    class Twice(prior.Prior):
+        name = "twice"
+
+        def values(self, prediction) -> torch.Tensor:
+            return 2.0 * prediction.state.identity
+
+    seen = SimpleNamespace(state=state(identity=unit), model=square_model())
+    residuals = Twice().residuals(seen, VIEWS)
+    assert torch.equal(residuals.values, 2.0 * unit)
+    assert torch.equal(residuals.validity, torch.ones(3, dtype=F64))
+    assert reduce(residuals).item() == pytest.approx(20.0 / 3.0)
