@@ -3,6 +3,11 @@
 Gradients of the solution flow to every tensor that the blocks hold (landmarks, weights, cameras), so
 the solver can stand inside a training loop. Without gradients `levenberg_marquardt.py` reaches the
 same optimum, needs nothing installed, and knows bounds. Theseus: Pineda et al. 2022.
+
+What comes back is the best state seen. `implicit` ends with an undamped Gauss-Newton step, which
+carries the gradients and may raise the energy: its value is then put back, its gradients stay, and they
+are those of the best state, where that step began. Non-finite residuals count as `REFUSED`, so no
+step leads there.
 """
 
 from __future__ import annotations
@@ -22,6 +27,9 @@ from hrnfit.solve.solver import Leaves, Outcome, Solution
 
 INSTALL = "pip install --no-build-isolation --no-deps theseus-ai==0.2.3 torchlie==0.1.0"
 """Its sources are compiled beside an installed torch, so it cannot be an ordinary dependency."""
+
+REFUSED = 1e6
+"""Stands for a residual that is not finite: Theseus would accept the step and then fail."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +56,28 @@ class TheseusLM:
     def minimize_batch(self, blocks: Sequence[Block], leaves: Leaves) -> Solution:
         """The same for leaves with one more leading dimension: independent problems side by side.
 
-        `energies` are those of the batch, summed.
+        `energies` are those of the best states after each step, summed over the batch.
         """
         th, start = _theseus(), time.perf_counter()
         inputs = _slot_inputs(blocks, leaves)
+        if not _is_finite(blocks, inputs):
+            return Solution(leaves, Outcome.NON_FINITE, 0, (float("inf"),))
         layer = self._layer(th, blocks, inputs)
         options = {"damping": self.damping, "adaptive_damping": True}
-        options |= {"backward_mode": self.backward, "track_err_history": True}
+        options |= {"backward_mode": self.backward}
+        options |= {"track_err_history": True, "track_best_solution": True}
         with warnings.catch_warnings():
             # it meets a failed Cholesky with damping and a warning, and numpy 2 with another
             warnings.simplefilter("ignore")
             values, info = layer.forward(inputs, optimizer_kwargs=options)
-        energies = tuple(float(e) for e in info.err_history.sum(0) if bool(torch.isfinite(e)))
-        steps = max(len(energies) - 1, 0)
-        finite = all(bool(torch.isfinite(value).all()) for value in values.values())
-        outcome = _outcome(finite and bool(energies), info.status, th)
-        moved = leaves if outcome is Outcome.NON_FINITE else _with_slots(leaves, values)
-        return Solution(moved, outcome, steps, energies, seconds=time.perf_counter() - start)
+        with torch.no_grad():
+            last = layer.objective.error_metric()
+        energies = _best_so_far(info.err_history)
+        best = _at_best(values, last, info)
+        finite = _is_finite(blocks, best)
+        moved = _with_slots(leaves, best) if finite else leaves
+        outcome, seconds = _outcome(finite, info.status, th), time.perf_counter() - start
+        return Solution(moved, outcome, max(len(energies) - 1, 0), energies, seconds=seconds)
 
     def _layer(self, th: Any, blocks: Sequence[Block], inputs: dict[str, Tensor]) -> Any:
         first = next(iter(inputs.values()))
@@ -121,11 +134,11 @@ def _cost_type(th: Any) -> Any:
             return tuple(variable.tensor for variable in self.optim_vars)
 
         def error(self) -> Tensor:
-            return self.block.residual(*self._values())
+            return _refusing(self.block.residual(*self._values()), REFUSED)
 
         def jacobians(self) -> tuple[list[Tensor], Tensor]:
             residual, jacobians = self.block.linearize(*self._values())
-            return list(jacobians), residual
+            return [_refusing(J, 0.0) for J in jacobians], _refusing(residual, REFUSED)
 
         def dim(self) -> int:
             with torch.no_grad():
@@ -159,6 +172,36 @@ def _slot_inputs(blocks: Sequence[Block], leaves: Leaves) -> dict[str, Float[Ten
         .clone()
         for slot in slots
     }
+
+
+def _refusing(values: Float[Tensor, "*B"], otherwise: float) -> Float[Tensor, "*B"]:
+    """Values with `otherwise` where they are not finite."""
+    return torch.where(torch.isfinite(values), values, torch.full_like(values, otherwise))
+
+
+def _best_so_far(history: Float[Tensor, "B n"]) -> tuple[float, ...]:
+    """Sum over the batch of each problem's least energy so far, up to the last step that was made."""
+    made = int(torch.isfinite(history).all(0).sum())
+    return tuple(float(e) for e in history[:, :made].cummin(1).values.sum(0))
+
+
+def _at_best(
+    values: dict[str, Tensor], last: Float[Tensor, "B"], info: Any
+) -> dict[str, Float[Tensor, "B d"]]:
+    """Slots at the best state of each problem, with the gradients of the last step."""
+    raised = (last > info.best_err.to(last))[:, None]
+    back = {
+        name: torch.where(raised, info.best_solution[name].to(value) - value, 0.0)
+        for name, value in values.items()
+    }
+    return {name: value + back[name].detach() for name, value in values.items()}
+
+
+def _is_finite(blocks: Sequence[Block], values: dict[str, Tensor]) -> bool:
+    """Whether every residual is finite at the slots' values."""
+    with torch.no_grad():
+        residuals = [b.residual(*(values[_slot_name(s)] for s in b.slots)) for b in blocks]
+    return all(bool(torch.isfinite(r).all()) for r in residuals)
 
 
 def _with_slots(leaves: Leaves, values: dict[str, Tensor]) -> Leaves:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import math
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -77,6 +79,77 @@ def test_same_optimum_as_our_own(kernel, generator):
     assert theirs.energies[-1] == pytest.approx(ours.energies[-1], rel=1e-7)
     for name, leaf in ours.leaves.items():
         assert torch.allclose(theirs.leaves[name], leaf, atol=2e-4), name
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One residual f(x - shift) of one unknown, with f far from linear."""
+
+    f: Callable[[Tensor], Tensor]
+    shift: Tensor
+    slots: tuple[tuple[str, int | None], ...] = (("x", None),)
+
+    def residual(self, *values: Tensor) -> Tensor:
+        return self.f(values[0] - self.shift)
+
+    def linearize(self, *values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        slope = torch.func.jvp(self.f, (values[0] - self.shift,), (torch.ones_like(values[0]),))[1]
+        return self.residual(*values), (slope[..., None],)
+
+
+@pytest.mark.parametrize("backward", ["implicit", "unroll"])
+def test_a_last_step_that_raises_the_energy_is_put_back(backward):
+    """Newton's step of the arc tangent overshoots beyond 1.39; two steps from 3 do not get there."""
+    shift = torch.zeros(1, **DOUBLE, requires_grad=True)
+    solver = TheseusLM(max_steps=2, damping=1.0, backward=backward)
+    solution = solver.minimize([Curve(torch.atan, shift)], {"x": torch.full((1,), 3.0, **DOUBLE)})
+    x = solution.leaves["x"]
+    assert 1.39 < float(x.detach()) < 3.0
+    assert solution.energies[-1] == pytest.approx(0.5 * float(x.detach().atan()) ** 2)
+    assert solution.energies[-1] < solution.energies[0]
+    (gradient,) = torch.autograd.grad(x.sum(), shift)
+    assert torch.isfinite(gradient).all()
+    assert float(gradient) != 0.0
+
+
+def test_gradients_of_a_step_that_was_put_back_are_those_of_the_best_state():
+    """With its Hessian held, Newton's step -J r / J^2 changes with the shift by d(J r) / dx / J^2."""
+    shift = torch.zeros(1, **DOUBLE, requires_grad=True)
+    solver = TheseusLM(max_steps=2, damping=1.0)
+    start = {"x": torch.full((1,), 3.0, **DOUBLE)}
+    x = solver.minimize([Curve(torch.atan, shift)], start).leaves["x"]
+    (gradient,) = torch.autograd.grad(x.sum(), shift)
+    at = float(x.detach())
+    slope = 1.0 / (1.0 + at**2)
+    curvature = -2.0 * at * slope**2
+    expected = (slope**2 + math.atan(at) * curvature) / slope**2
+    assert float(gradient) == pytest.approx(expected, rel=1e-6)
+
+
+def distance_of_logarithms(x: Tensor) -> Tensor:
+    """The first undamped step from 3 towards 0.1 ends below 0."""
+    return x.log() - math.log(0.1)
+
+
+@pytest.mark.parametrize("backward", ["implicit", "unroll"])
+def test_no_step_leads_to_a_non_finite_energy(backward):
+    shift = torch.zeros(1, **DOUBLE, requires_grad=True)
+    block = Curve(distance_of_logarithms, shift)
+    solver = TheseusLM(max_steps=40, damping=0.1, backward=backward)
+    solution = solver.minimize([block], {"x": torch.full((1,), 3.0, **DOUBLE)})
+    assert solution.outcome is not Outcome.NON_FINITE
+    assert float(solution.leaves["x"].detach()) == pytest.approx(0.1, abs=1e-4)
+    (gradient,) = torch.autograd.grad(solution.leaves["x"].sum(), shift)
+    assert float(gradient) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_start_that_is_not_finite_is_named():
+    start = {"x": torch.full((1,), -3.0, **DOUBLE)}
+    solution = TheseusLM().minimize(
+        [Curve(distance_of_logarithms, torch.zeros(1, **DOUBLE))], start
+    )
+    assert solution.outcome is Outcome.NON_FINITE
+    assert torch.equal(solution.leaves["x"], start["x"])
 
 
 def shape_after_fit(
