@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from hrnfit.geometry.rotation import pose_matrix, rigid_inverse
 from hrnfit.prediction import Prediction, corrected_projection, resized_map
+from hrnfit.render.texture import UvRaster, uv_raster
 from hrnfit.state import FaceState
 from tests.energy.scene import working_views
 from tests.fit.small_scene import truth_scene
@@ -125,6 +127,26 @@ def test_a_displacement_tilts_the_normals(at_truth):
     fine = with_state(at_truth, at_truth.state.replace(displacement=ripple), level="fine")
     cosine = (fine.normals * at_truth.normals).sum(-1)[at_truth.raster.triangle >= 0]
     assert cosine.quantile(0.3) < 0.98
+
+
+def test_the_chart_is_rasterised_once_per_fit_and_resolution(monkeypatch):
+    made: list[int] = []
+
+    def counted(*arguments: Any) -> UvRaster:
+        made.append(arguments[3])
+        return uv_raster(*arguments)
+
+    monkeypatch.setattr("hrnfit.fit.scene.uv_raster", counted)
+    scene, state = truth_scene()
+    scene = replace(scene, _charts={})
+    for size in (32, 48, 32):
+        moved = state.replace(displacement=torch.zeros(1, size, size))
+        first = scene.predict(moved, SIZE, "fine")
+        assert first.detail_map.shape == (3, size, size, 3)
+        # a frame of another shot: the same fit, other windows
+        again = scene.framed(moved).predict(moved, SIZE, "fine")
+        assert torch.equal(first.detail_map, again.detail_map)
+    assert made == [32, 48]
 
 
 @pytest.mark.parametrize("leaf", ["identity", "expression", "pose", "camera", "log_focal"])

@@ -16,6 +16,7 @@ from hrnfit.observe.observation import View, WorkingViews
 from hrnfit.observe.working import face_boxes, working_views
 from hrnfit.prediction import Prediction
 from hrnfit.render.rasterizer import Rasterizer
+from hrnfit.render.texture import UvRaster, uv_raster
 from hrnfit.state import FaceState, Sharing
 
 
@@ -35,6 +36,7 @@ class Scene:
     _windows: dict[int, WorkingViews] = field(default_factory=dict)
     _texels: dict[int, Texels] = field(default_factory=dict)
     _operators: dict[int, DeformationOperator] = field(default_factory=dict)
+    _charts: dict[int, UvRaster] = field(default_factory=dict)
 
     def operator(self, size: int) -> DeformationOperator:
         """Sampling of a deformation map of `size` at the model's vertices."""
@@ -54,6 +56,13 @@ class Scene:
         if size not in self._texels:
             self._texels[size] = Texels.of(self.model, size)
         return self._texels[size]
+
+    def chart(self, size: int) -> UvRaster:
+        """Raster of the chart at a resolution."""
+        if size not in self._charts:
+            model = self.model
+            self._charts[size] = uv_raster(model.uv, model.uv_faces, model.faces, size, size)
+        return self._charts[size]
 
     def windows(self, size: int) -> WorkingViews:
         """Windows of `size` px onto the face, never finer than the largest photograph shows it."""
@@ -82,7 +91,14 @@ class Scene:
         operator = self.operator(state.deformation.shape[0])
         windows = self.windows(size)
         return Prediction(
-            self.model, state, self.sharing, windows, operator, self.rasterizer, level
+            self.model,
+            state,
+            self.sharing,
+            windows,
+            operator,
+            self.rasterizer,
+            self.chart,
+            level,
         )
 
     def framed(self, state: FaceState, margin: float = 0.06) -> Scene:
