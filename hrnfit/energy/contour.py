@@ -39,7 +39,8 @@ class MaskEdges(NamedTuple):
     normal: Float[Tensor, "V S S 2"]
     """Unit normal of the mask there, pointing out of the mask."""
     valid: Bool[Tensor, "V S S"]
-    """False where the nearest edge comes from the border of the photograph, or there is none."""
+    """False where the nearest edge comes from the border of the photograph, or there is none; and
+    beyond the photograph, where nobody knows whether the face goes on."""
 
 
 def row_edges(
@@ -133,7 +134,7 @@ def _edges_of_one(
     )
     row, column = np.asarray(nearest)
     counts = edge & np.logical_not(beside_border)
-    return point[row, column], normal[row, column], counts[row, column]
+    return point[row, column], normal[row, column], counts[row, column] & inside
 
 
 def edge_distance(
@@ -161,23 +162,6 @@ def mm_per_pixel(prediction: Prediction, views: WorkingViews) -> Float[Tensor, "
     return (depth / focal)[:, None]
 
 
-def inside_photograph(views: WorkingViews) -> Bool[Tensor, "V S S"]:
-    """Pixels of the windows that lie inside their photograph.
-
-    Windows are zero beyond it, so the photograph is the smallest upright rectangle that holds every
-    pixel that is not exactly black. On a black background this cuts at most the outermost row of a
-    mask: black inside the rectangle stays inside.
-    """
-    lit = (views.images != 0).any(-1) | (views.masks > 0)
-    return _between(lit.any(2))[:, :, None] & _between(lit.any(1))[:, None, :]
-
-
-def _between(lit: Tensor) -> Tensor:
-    """From the first to the last true entry."""
-    seen = lit.to(torch.int32)
-    return (seen.cumsum(1) > 0) & (seen.flip(1).cumsum(1).flip(1) > 0)
-
-
 _EDGES: MutableMapping[Tensor, tuple[MaskEdges, Tensor]] = WeakIdKeyDictionary()
 """Edges per mask tensor: constants of a stage."""
 
@@ -188,8 +172,8 @@ def edges_of_views(views: WorkingViews) -> tuple[MaskEdges, Float[Tensor, "V S 2
     A view without a mask has the whole photograph as its mask, so it has no edge and says nothing.
     """
     if views.masks not in _EDGES:
-        inside = inside_photograph(views)
-        _EDGES[views.masks] = (mask_edges(views.masks, inside), row_edges(views.masks, inside))
+        edges = mask_edges(views.masks, views.inside), row_edges(views.masks, views.inside)
+        _EDGES[views.masks] = edges
     return _EDGES[views.masks]
 
 

@@ -77,6 +77,7 @@ class Scene:
                 for name in (
                     "images",
                     "masks",
+                    "inside",
                     "K",
                     "T_cam_world",
                     "landmarks",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hrnfit.camera import Camera
@@ -53,6 +53,8 @@ class WorkingViews:
     """Linear RGB."""
     masks: Float[Tensor, "V S S"]
     """0..1: inside the photograph and inside the view's mask."""
+    inside: Bool[Tensor, "V S S"]
+    """Pixels that lie in the photograph whole, undistortion included, whatever the mask."""
     K: Float[Tensor, "V 3 3"]
     """Intrinsics of the window, px, before `log_focal`."""
     T_cam_world: Float[Tensor, "V 4 4"]

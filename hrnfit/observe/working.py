@@ -31,18 +31,19 @@ def working_views(
 
     boxes: left, top, right, bottom in each view's undistorted pixels (those of `camera.pinhole()`);
     the shorter side is widened about its centre to a square. Windows may reach beyond the photograph:
-    there the mask is 0.
+    there the mask is 0, and the image goes on with the photograph's border.
     """
     check_shape("boxes", boxes, (len(views), 4), "one left, top, right, bottom per view")
     check_finite("boxes", boxes)
     if size < 1:
         raise ValueError(f"size: expected a positive number of pixels, got {size}")
     windows = [window_camera(v.camera, box, size) for v, box in zip(views, boxes, strict=True)]
-    pairs = [_resampled(v, w, size) for v, w in zip(views, windows, strict=True)]
+    looks = [_resampled(v, w, size) for v, w in zip(views, windows, strict=True)]
     points, confidence, scheme = _window_landmarks(views, windows)
     return WorkingViews(
-        images=torch.stack([image for image, _ in pairs]).to(dtype),
-        masks=torch.stack([mask for _, mask in pairs]).to(dtype),
+        images=torch.stack([image for image, _, _ in looks]).to(dtype),
+        masks=torch.stack([mask for _, mask, _ in looks]).to(dtype),
+        inside=torch.stack([inside for _, _, inside in looks]),
         K=torch.stack([w.K for w in windows]).to(dtype),
         T_cam_world=torch.stack([w.T_cam_world for w in windows]).to(dtype),
         landmarks=points.to(dtype),
@@ -143,8 +144,8 @@ def _window_landmarks(
     return points, confidence, given.scheme
 
 
-def _resampled(view: View, window: Camera, size: int) -> tuple[Tensor, Tensor]:
-    """Image (S, S, 3) and mask (S, S) of the window, float32."""
+def _resampled(view: View, window: Camera, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Image (S, S, 3) and mask (S, S) of the window, float32, and where the photograph is (S, S)."""
     ratio = float(view.camera.K[0, 0] / window.K[0, 0])  # photograph pixels per window pixel
     image = view.image.detach().cpu().numpy()
     given = view.mask
@@ -155,8 +156,11 @@ def _resampled(view: View, window: Camera, size: int) -> tuple[Tensor, Tensor]:
     image, mask = _block_mean(image, block), _block_mean(mask, block, border=0.0)
     samples = max(1, math.ceil(ratio / block - 1e-6))  # per window pixel and axis
     x, y, valid = _photograph_pixels(view.camera, window, size * samples)
-    x, y = (x / block).astype(np.float32), (y / block).astype(np.float32)
     shape = (size, size)
+    height, width = view.image.shape[:2]
+    within = valid * ((x >= 0) & (x <= width) & (y >= 0) & (y <= height))
+    inside = cv2.resize(within.astype(np.float32), shape, interpolation=cv2.INTER_AREA) > 1 - 1e-4
+    x, y = (x / block).astype(np.float32), (y / block).astype(np.float32)
     if ratio >= 1:
         image = _sampled(image, x, y, cv2.BORDER_REPLICATE)
         image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
@@ -164,7 +168,7 @@ def _resampled(view: View, window: Camera, size: int) -> tuple[Tensor, Tensor]:
         image = _cubic(image, x, y)
     mask = _sampled(mask, x, y, cv2.BORDER_CONSTANT) * valid
     mask = cv2.resize(mask, shape, interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(image), torch.from_numpy(mask)
+    return torch.from_numpy(image), torch.from_numpy(mask), torch.from_numpy(inside)
 
 
 def _photograph_pixels(

@@ -55,13 +55,16 @@ def disc_mask(size: int, radius: float, centre: tuple[float, float] = (0.0, 0.0)
     return (radius - distance + 0.5).clamp(0, 1)[None]
 
 
-def working_views(masks: Tensor, images: Tensor | None = None) -> WorkingViews:
-    """Windows with the given masks, grey unless images are given."""
+def working_views(
+    masks: Tensor, images: Tensor | None = None, inside: Tensor | None = None
+) -> WorkingViews:
+    """Windows with the given masks, grey unless images are given, all inside unless said."""
     views, size, _ = masks.shape
     K = torch.tensor([[FOCAL, 0, size / 2], [0, FOCAL, size / 2], [0, 0, 1]], dtype=masks.dtype)
     return WorkingViews(
         images=torch.full((views, size, size, 3), 0.5) if images is None else images,
         masks=masks,
+        inside=torch.ones_like(masks, dtype=torch.bool) if inside is None else inside,
         K=K.repeat(views, 1, 1),
         T_cam_world=torch.eye(4, dtype=masks.dtype).repeat(views, 1, 1),
         landmarks=torch.zeros(views, 68, 2),

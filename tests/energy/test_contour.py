@@ -11,7 +11,6 @@ from hrnfit.energy.contour import (
     NearestContour,
     RowContour,
     edge_distance,
-    inside_photograph,
     mask_edges,
     mm_per_pixel,
     row_contour,
@@ -127,14 +126,22 @@ def test_an_empty_or_full_mask_has_no_edge(value):
     assert reduce(RowContour().residuals(seen(60.0), working_views(masks))) == 0
 
 
-def test_photograph_is_the_lit_rectangle():
-    images = torch.zeros(1, 8, 8, 3)
-    images[:, 2:6, 3:] = 0.5
-    images[:, 3, 4] = 0.0  # black inside is inside
-    inside = inside_photograph(working_views(torch.zeros(1, 8, 8), images))[0]
-    assert inside.nonzero().amin(0).tolist() == [2, 3]
-    assert inside.nonzero().amax(0).tolist() == [5, 7]
-    assert inside.sum() == 20
+@pytest.mark.parametrize("ends", [130, 70])
+def test_a_face_cut_by_the_photograph_says_nothing_beyond_it(ends):
+    """The sphere at its truth, the photograph ending within it; its border is no edge of the face."""
+    inside = EVERYWHERE.clone()
+    inside[:, :, ends:] = False
+    mask = disc_mask(SIZE, outline_radius(60.0)) * inside
+    cut, unaware = working_views(mask, inside=inside), working_views(mask.clone())
+    whole = working_views(disc_mask(SIZE, outline_radius(60.0)))
+    scene = seen(60.0)
+    beyond = scene.points[..., 0] >= ends
+    for term in (NearestContour(), RowContour(delta=0.0)):
+        found = term.residuals(scene, cut)
+        assert reduce(found, "abs") < 1.1 * reduce(term.residuals(scene, whole), "abs")
+        assert found.validity.sum() > 0
+        assert reduce(term.residuals(scene, unaware), "abs") > 5 * reduce(found, "abs")
+    assert float(NearestContour().residuals(scene, cut).validity[beyond].sum()) == 0.0
 
 
 def test_a_pixel_is_one_mm_at_the_sphere_and_follows_the_lens():

@@ -208,6 +208,7 @@ def test_term_compares_prediction_and_views():
     views = WorkingViews(
         images=torch.zeros(1, 4, 4, 3),
         masks=torch.ones(1, 4, 4),
+        inside=torch.ones(1, 4, 4, dtype=torch.bool),
         K=torch.tensor([[[500.0, 0, 2], [0, 500, 2], [0, 0, 1]]]),
         T_cam_world=torch.eye(4)[None],
         landmarks=torch.zeros(1, 1, 2),

@@ -134,12 +134,46 @@ def test_outside_the_photograph_is_masked():
     torch.testing.assert_close(working.masks[0], expected)
 
 
+def test_inside_is_the_photograph_whatever_its_colours_and_mask():
+    """A window 16 px beyond the left and the lower border; the photograph is black, its mask 0."""
+    camera = _camera([], size=64)
+    view = _view(camera, torch.zeros(64, 64, 3), mask=torch.zeros(64, 64))
+    working = working_views([view], torch.tensor([[-16.0, 16, 48, 80]]), 64)
+    expected = torch.zeros(64, 64, dtype=torch.bool)
+    expected[:48, 16:] = True
+    assert torch.equal(working.inside[0], expected)
+    # pixels that the border cuts are not inside: 2.5 px of the window's 20 lie beyond, to the left
+    working = working_views([view], torch.tensor([[-8.0, 0, 56, 64]]), 20)
+    assert working.inside[0].all(0).tolist() == [False] * 3 + [True] * 17
+
+
+@pytest.mark.parametrize("size", [40, 128, 700])
+def test_inside_follows_the_lens(size):
+    """A pixel is inside when the lens takes its corners into the photograph."""
+    camera = _camera()
+    box = torch.tensor([[-30.0, -30.0, 540.0, 540.0]])
+    working = working_views([_view(camera)], box, size)
+    edge = torch.arange(size + 1, dtype=torch.float64) * (570.0 / size) - 30.0
+    corners = torch.stack(torch.meshgrid(edge, edge, indexing="xy"), -1)
+    photo = camera.distort(corners)
+    within = ((photo > 0) & (photo < 512)).all(-1)
+    whole = within[1:, 1:] & within[:-1, 1:] & within[1:, :-1] & within[:-1, :-1]
+    touched = within[1:, 1:] | within[:-1, 1:] | within[1:, :-1] | within[:-1, :-1]
+    assert bool((working.inside[0] | ~whole).all())
+    # samples stand for their surroundings, so a pixel may be cut by less than half a sample
+    wrong = working.inside[0] & ~whole
+    assert bool((wrong & ~touched).sum() == 0)
+    assert int(wrong.sum()) < 2 * size
+
+
 def test_beyond_the_lens_model_is_masked():
     # Folds at r = 0.2 focal lengths: 200 px from the principal point.
     camera = _camera([-1 / 0.12, 0.0, 0.0, 0.0])
     working = working_views([_view(camera)], torch.tensor([[0.0, 0, 512, 512]]), 128)
     assert float(working.masks[0, 64, 64]) == 1
     assert float(working.masks[0, 2, 2]) == 0
+    assert bool(working.inside[0, 64, 64])
+    assert not bool(working.inside[0, 2, 2])
 
 
 def test_enlarging_never_goes_dark():
