@@ -20,6 +20,7 @@ from hrnfit.fit.focal import profile_focal
 from hrnfit.fit.frame_pose import frame_pose, inconsistent_view
 from hrnfit.fit.landmark_problem import LandmarkProblem, LandmarkStart, is_measured
 from hrnfit.fit.landmark_views import LandmarkView, landmark_views
+from hrnfit.fit.sliding_jaw import with_sliding_jaw
 from hrnfit.geometry.rotation import rebase
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View
@@ -60,6 +61,8 @@ def initialize(
     """
     settings = settings or LandmarkStart()
     found = landmark_views(views, model)
+    if settings.jaw == "outline":
+        found = with_sliding_jaw(found, views, model)
     _check_uncalibrated(views)
     deviation = _focal_deviations(views, focal_known, settings)
     frames = 1 + max(view.frame for view in views)
@@ -124,6 +127,7 @@ def _profiled_focals(problem: LandmarkProblem, found: Sequence[LandmarkView]) ->
             continue
         leaves, reference = problem.zeros()
         reference[view.frame] = frame_pose([view])
+        view = view.slid(leaves, reference)
         (block,) = replace(problem, settings=profile).landmark_blocks([view], leaves, reference)
         if isinstance(block, WhitenedLandmarkBlock):
             block = block.block  # the mean face errs by more than the detector; only offsets count
@@ -145,7 +149,10 @@ def _frame_alone(problem: LandmarkProblem, views: Sequence[LandmarkView]) -> _Fi
     )
     views = [replace(view, frame=0, index=i) for i, view in enumerate(views)]
     leaves, reference = alone.zeros()
-    reference[0] = frame_pose(views, float(alone.focal_mean[0]))
+    focal = float(alone.focal_mean[0])
+    reference[0] = frame_pose(views, focal)
+    # the jaw of a turned head misleads the first pose; once on its outline it helps the second
+    reference[0] = frame_pose([view.slid(leaves, reference) for view in views], focal)
     return _refine(alone, alone.settings.search, views, leaves, reference)
 
 
@@ -157,6 +164,7 @@ def _refine(
     reference: Tensor,
 ) -> _Fitted:
     """Levenberg-Marquardt over all leaves that the views touch."""
+    views = [view.slid(leaves, reference) for view in views]
     blocks = problem.landmark_blocks(views, leaves, reference)
     bounds = {"expression": (0.0, 1.0)} if problem.model.expression_is_blendshape else {}
     solution = solver.minimize([*blocks, *problem.priors(views)], leaves, bounds)

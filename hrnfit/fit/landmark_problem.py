@@ -64,6 +64,9 @@ class LandmarkStart:
     because identity explains perspective as well."""
     exif_deviation: float = 0.03
     """The same where EXIF gave the focal length."""
+    jaw: str = "outline"
+    """What the jaw of given 68 points marks: the `outline` of the face in the picture, as annotators and
+    most detectors do, or the `surface`, as the projected points of a 3D model do."""
     bad_view: float = 8.0
     """Median landmark error at which a view is left out when others remain, mm."""
     kernel: str = "cauchy"

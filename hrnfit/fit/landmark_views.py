@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -17,12 +18,22 @@ from hrnfit.geometry.rotation import rigid_inverse
 from hrnfit.model.face_model import FaceModel, LandmarkSet
 from hrnfit.observe.facemesh import ibug68_from_mediapipe
 from hrnfit.observe.observation import Landmarks, View
+from hrnfit.solve.solver import Leaves
 
 FIVE_FROM_IBUG = (tuple(range(36, 42)), tuple(range(42, 48)), (30,), (48,), (54,))
 """Points of the scheme `five` as means of iBUG points: eye centres, nose tip, mouth corners."""
 
 FACE_DIAGONAL = 210.0
 """Diagonal of the box around all landmarks of a face, mm; the first guess of its scale in px."""
+
+
+@runtime_checkable
+class Outline(Protocol):
+    """Moves the contour points of a view; `sliding_jaw.py`."""
+
+    def slid(
+        self, view: LandmarkView, leaves: Leaves, reference: Float[Tensor, "T 4 4"]
+    ) -> LandmarkView: ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,8 @@ class LandmarkView:
     direction: Float[Tensor, "L 2 2"]
     """Keeps the error across a contour, releases it along; identity off contours."""
     basis: LandmarkBasis
+    jaw: Outline | None = None
+    """What the jaw points slide on; None where they mark the surface."""
 
     @property
     def diagonal(self) -> float:
@@ -54,6 +67,10 @@ class LandmarkView:
     @property
     def T_world_cam(self) -> Float[Tensor, "4 4"]:
         return rigid_inverse(self.T_cam_world)
+
+    def slid(self, leaves: Leaves, reference: Float[Tensor, "T 4 4"]) -> LandmarkView:
+        """The same view with its jaw on the outline of the face as it stands now."""
+        return self if self.jaw is None else self.jaw.slid(self, leaves, reference)
 
     def with_basis(self, basis: LandmarkBasis) -> LandmarkView:
         """The same view with other model points, after a contour slid."""
