@@ -1,0 +1,1 @@
+"""How the landmark detector errs, measured on renders."""
