@@ -82,9 +82,12 @@ def read_texels(
     K: Float[Tensor, "V 3 3"],
     x_cam: Float[Tensor, "V P 3"],
     normal_cam: Float[Tensor, "V P 3"],
-    depth: Float[Tensor, "V S S"],
+    depth: Float[Tensor, "V S S"] | None,
 ) -> TexelViews:
-    """Colours and Jacobians of camera-frame texel positions; `depth` is the rasterised surface."""
+    """Colours and Jacobians of camera-frame texel positions.
+
+    depth: of the rasterised surface, which hides what lies behind it; None hides nothing.
+    """
     size = source.channels.shape[-1]
     z = x_cam[..., 2]
     pixels = (x_cam / z[..., None]) @ K[:, :2].mT
@@ -98,9 +101,10 @@ def read_texels(
     jacobian = torch.stack([gx * ax[..., None], gy * ay[..., None], inward], dim=-1)
     cosine = -(normal_cam * x_cam).sum(-1) / x_cam.norm(dim=-1)
     ramp = ((cosine - LEAST_COSINE) / (1.0 - LEAST_COSINE)).clamp(0.0, 1.0)
-    visible = z < _nearest_depth(depth, pixels) + OCCLUSION_MARGIN
+    if depth is not None:
+        ramp = ramp * (z < _nearest_depth(depth, pixels) + OCCLUSION_MARGIN)
     inside = ((pixels > 1.0) & (pixels < size - 1.0)).all(-1)
-    weight = ramp * visible * inside * (read[..., 9] > 0.99)
+    weight = ramp * inside * (read[..., 9] > 0.99)
     return TexelViews(read[..., :3], jacobian, weight)
 
 

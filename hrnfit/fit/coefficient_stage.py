@@ -96,7 +96,11 @@ def solve_coefficients(
 
 
 class _Problem:
-    """Energy and normal equations with the light field and the depth buffer held fixed per round."""
+    """Energy and normal equations, with the light field and who sees what held fixed per round.
+
+    With visibility free, an energy per seen texel falls by hiding skin: on five photographs rounds
+    ended with half of the texels, focal lengths 12 % off, and elsewhere with each rounding error.
+    """
 
     def __init__(
         self,
@@ -110,7 +114,7 @@ class _Problem:
         self._skin = SharedSkin(scene, settings)
         self._basis = self._shape_basis()
         self._means, self._precisions = self._priors(focal_deviation)
-        self._depth = scene.predict(state, settings.size).raster.depth
+        self._visible = self._skin.look(state).seen.weight
 
     def _shape_basis(self) -> dict[str, Float[Tensor, "P 3 K"]]:
         """Model modes at the texels, head frame, mm per coefficient."""
@@ -154,11 +158,11 @@ class _Problem:
 
     def refresh(self, leaves: Leaves) -> None:
         """Look at visibility and the light field anew."""
-        look = self._skin.relight(self._look(leaves))
-        self._depth = look.prediction.raster.depth
+        look = self._skin.relight(self._skin.look(self.state_with(leaves)))
+        self._visible = look.seen.weight
 
     def _look(self, leaves: Leaves) -> SkinLook:
-        return self._skin.look(self.state_with(leaves), depth=self._depth)
+        return self._skin.look(self.state_with(leaves), visible=self._visible)
 
     def energy(self, leaves: Leaves) -> Float[Tensor, ""]:
         """Half of evidence times data, plus half of the squared priors."""

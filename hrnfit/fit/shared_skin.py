@@ -92,12 +92,12 @@ class SharedSkin:
         self,
         state: FaceState,
         height: Float[Tensor, "P"] | None = None,
-        depth: Float[Tensor, "V S S"] | None = None,
+        visible: Float[Tensor, "V P"] | None = None,
     ) -> SkinLook:
         """The skin of a state.
 
-        height: of the texels above the mid surface, along its normal, mm. depth: surface that decides
-        visibility; None takes the state's own.
+        height: of the texels above the mid surface, along its normal, mm. visible: weight of each texel
+        in each view, from an earlier look; None looks at what is hidden, masked or turned away now.
         """
         prediction = self._scene.predict(state, self._settings.size)
         texels, frame = self.texels, self._scene.sharing.frame
@@ -112,8 +112,15 @@ class SharedSkin:
         shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
         x_cam = head[frame] @ R.mT + shift[:, None]
         normals_cam = normals[frame] @ R.mT
-        depth = prediction.raster.depth if depth is None else depth
-        seen = read_texels(self._source, prediction.projection.K, x_cam, normals_cam, depth)
+        seen = read_texels(
+            self._source,
+            prediction.projection.K,
+            x_cam,
+            normals_cam,
+            prediction.raster.depth if visible is None else None,
+        )
+        if visible is not None:
+            seen = replace(seen, weight=visible)
         return SkinLook(prediction, x_cam, R, normals, normals_cam, seen, self._consensus(seen))
 
     def relight(self, look: SkinLook) -> SkinLook:

@@ -112,6 +112,15 @@ class DenseSkin:
         return e.expand(*batch, -1), tuple(part.expand(*batch, -1, -1) for part in parts)
 
 
+def test_energy_does_not_fall_by_hiding_skin():
+    """A head that backs away from where it was last looked at stays as visible as it was."""
+    p, leaves = problem(("identity", "pose"))
+    p.refresh(leaves)
+    seen = float(p._look(leaves).agreed.seen)
+    away = {**leaves, "pose": leaves["pose"] + torch.tensor([[0, 0, 0, 0, 0, -30.0]]).double()}
+    assert float(p._look(away).agreed.seen) == pytest.approx(seen)
+
+
 def test_same_optimum_as_theseus():
     pytest.importorskip("theseus")
     from hrnfit.solve.theseus_lm import TheseusLM

@@ -33,12 +33,15 @@ def test_texels_lie_where_the_surface_lies_and_rise_along_its_normals():
     assert torch.allclose(look.normals_cam.norm(dim=-1), torch.ones(3, len(there)), atol=1e-5)
 
 
-def test_a_nearer_surface_hides_the_skin():
+def test_what_is_seen_can_be_held_while_the_skin_moves():
     scene, state = truth_scene()
     skin = SharedSkin(scene, SETTINGS)
-    nearest = float(skin.look(state).x_cam[..., 2].min())
-    hidden = skin.look(state, depth=torch.full((3, 96, 96), nearest - 10.0))
-    assert float(hidden.seen.weight.sum()) == 0.0
+    before = skin.look(state)
+    beside = state.replace(pose=state.pose + torch.tensor([0.0, 0, 0, 40, 0, 0]))
+    free, held = skin.look(beside), skin.look(beside, visible=before.seen.weight)
+    assert torch.equal(held.seen.weight, before.seen.weight)
+    assert torch.equal(held.seen.colour, free.seen.colour)
+    assert not torch.equal(free.seen.weight, before.seen.weight)
 
 
 def test_light_of_one_view_is_taken_out_and_stays_out():
