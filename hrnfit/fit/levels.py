@@ -1,23 +1,26 @@
 """The three levels as meshes: model and deformation map for coarse and mid, subdivision and
 displacement for fine.
 
-Subdivision puts edge midpoints on the smooth surface that the vertex normals describe, by Phong
-tessellation (Boubekeur and Alexa 2008, eq. 3), so that the facets of mid do not show in fine.
+Subdivision is Loop's, which smooths: what mid's vertices jitter from one to the next is noise of its
+map, and a rule that passes through them, Phong tessellation or Loop's with an interpolating net,
+made the normals of fine worse than those of mid (rig of 5 views: skin 1.66 and 1.70 degrees against
+1.49; Loop's 1.50, with the displacement 1.30 against 1.47). What it takes off real relief the
+displacement puts back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from hrnfit.fit.head_frame import T_world_head
 from hrnfit.fit.result import MeshLevel
+from hrnfit.geometry.loop_subdivision import loop_positions
 from hrnfit.geometry.mesh import subdivide, vertex_normals
 from hrnfit.model.deformation import DeformationOperator, Kernel
 from hrnfit.model.displacement import displace
@@ -29,14 +32,6 @@ if TYPE_CHECKING:
 
 MAX_FINE_TRIANGLES = 1_300_000
 """No further subdivision beyond; an OBJ of this size has 150 MB."""
-
-PHONG = 0.5
-"""Share of the way to the mean of both tangent planes. On a circle the midpoint of a chord with sag s
-lies 2 s below it, so one half puts it back; the authors' 3/4, chosen for looks, overshoots by s / 2."""
-
-MAX_BULGE = 0.05
-"""Most that a midpoint may leave its edge, in edge lengths: at creases the normals do not describe
-the surface, and lids or lips would swell."""
 
 
 def level_meshes(
@@ -92,21 +87,17 @@ def fine_mesh(
     kernel: Kernel = "bilinear",
 ) -> MeshLevel:
     """Mid subdivided, and moved along its normals by the map, mm."""
-    smooth = _Smooth(mid.vertices, mid.normals, mid.faces, mid.uv, mid.uv_faces)
+    vertices, faces, uv, uv_faces = mid.vertices, mid.faces, mid.uv, mid.uv_faces
     marks = dict(landmarks)
     for _ in range(subdivisions):
-        smooth = _subdivided(smooth)
+        chart = subdivide(uv_faces, len(uv))
+        vertices, faces = loop_positions(vertices, faces), subdivide(faces, len(vertices)).faces
+        uv, uv_faces = chart.apply(uv), chart.faces
         marks = {name: subdivided_landmarks(one) for name, one in marks.items()}
-    vertices = displace(
-        smooth.vertices,
-        smooth.normals,
-        displacement.detach().cpu().to(smooth.vertices),
-        smooth.uv,
-        smooth.faces,
-        smooth.uv_faces,
-        kernel,
-    )
-    return _mesh("fine", vertices, smooth.faces, smooth.uv, smooth.uv_faces, marks)
+    height = displacement.detach().cpu().to(vertices)
+    normals = vertex_normals(vertices, faces)
+    vertices = displace(vertices, normals, height, uv, faces, uv_faces, kernel)
+    return _mesh("fine", vertices, faces, uv, uv_faces, marks)
 
 
 def enough_subdivisions(mesh: MeshLevel, texels: int) -> int:
@@ -146,38 +137,6 @@ def landmark_points(
     corners = vertices[faces[marks.triangles.long().cpu().clamp_min(0)].long()]
     points = (corners * marks.barycentric.detach().cpu().to(vertices)[..., None]).sum(1)
     return torch.where(marks.triangles.cpu()[:, None] < 0, torch.nan, points)
-
-
-@dataclass(frozen=True)
-class _Smooth:
-    """A surface with the normals that say how it curves between its vertices."""
-
-    vertices: Tensor
-    normals: Tensor
-    faces: Tensor
-    uv: Tensor
-    uv_faces: Tensor
-
-
-def _subdivided(mesh: _Smooth) -> _Smooth:
-    split = subdivide(mesh.faces, len(mesh.vertices))
-    chart = subdivide(mesh.uv_faces, len(mesh.uv))
-    a, b = split.parents.long().unbind(1)
-    x_a, x_b, n_a, n_b = mesh.vertices[a], mesh.vertices[b], mesh.normals[a], mesh.normals[b]
-    middle = split.apply(mesh.vertices)
-    to_a = ((middle - x_a) * n_a).sum(-1, keepdim=True) * n_a
-    to_b = ((middle - x_b) * n_b).sum(-1, keepdim=True) * n_b
-    bulge = -PHONG * (to_a + to_b) / 2
-    limit = MAX_BULGE * (x_a - x_b).norm(dim=-1, keepdim=True)
-    length = bulge.norm(dim=-1, keepdim=True)
-    bulge = bulge * (limit / length.clamp_min(1e-12)).clamp_max(1.0)
-    return _Smooth(
-        vertices=middle + bulge,
-        normals=normalize(n_a + n_b, dim=-1),
-        faces=split.faces,
-        uv=chart.apply(mesh.uv),
-        uv_faces=chart.faces,
-    )
 
 
 def _base(name: str, model: FaceModel, head: Tensor, pose: Tensor) -> MeshLevel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -105,7 +106,9 @@ def test_fine_keeps_the_vertices_of_mid_first(model, generator):
     _, meshes = levels_of(model, state, torch.zeros(16, 16), subdivisions=2)
     mid, fine = meshes["mid"][0], meshes["fine"][0]
     assert len(fine.faces) == 16 * len(mid.faces)
-    torch.testing.assert_close(fine.vertices[: len(mid.vertices)], mid.vertices)
+    relief = (mid.vertices - mid.vertices.mean(dim=0)).norm(dim=1).mean()
+    moved = (fine.vertices[: len(mid.vertices)] - mid.vertices).norm(dim=1)
+    assert moved.max() < 0.1 * relief  # Loop's rule rounds them off, in place
     torch.testing.assert_close(fine.uv[: len(mid.uv)], mid.uv)
 
 
@@ -121,20 +124,28 @@ def test_subdivision_follows_the_sphere():
     mid = spherical()
     split = subdivide(mid.faces, len(mid.vertices))
     straight = (80 - split.apply(mid.vertices).norm(dim=-1)).abs().max()
-    curved = (80 - fine_mesh(mid, {}, torch.zeros(8, 8), 1).vertices.norm(dim=-1)).abs().max()
-    assert straight > 0.2
-    assert curved < 0.02 * straight
+    fine = fine_mesh(mid, {}, torch.zeros(8, 8), 1)
+    inside = ((fine.uv - 0.5).abs() < 0.4).all(dim=1)
+    curved = (80 - fine.vertices.norm(dim=-1))[inside]
+    assert curved.max() < straight  # within the control net by no more than its sag
+    assert off_radial(fine.vertices, fine.faces)[inside].max() < math.radians(0.5)
 
 
-def test_creases_do_not_swell():
-    ridge = torch.tensor([[0.0, 0, 10], [0, 20, 10], [-10, 10, 0], [10, 10, 0]])
-    faces = torch.tensor([[0, 1, 2], [1, 0, 3]], dtype=torch.int32)
-    uv = torch.tensor([[0.5, 0.1], [0.5, 0.9], [0.1, 0.5], [0.9, 0.5]])
-    wild = normalize(torch.tensor([[1.0, 1, 0], [-1, -1, 0], [0, 1, 0], [0, -1, 0]]), dim=-1)
-    mesh = MeshLevel("mid", ridge, wild, faces, uv, faces)
-    middle = subdivide(faces, 4).apply(ridge)
-    bulge = (fine_mesh(mesh, {}, torch.zeros(2, 2), 1).vertices - middle).norm(dim=-1)
-    assert 0.5 < bulge.max() <= 0.05 * 20 + 1e-5
+def test_jitter_of_mid_is_smoothed(generator):
+    mid = spherical()
+    noise = 0.2 * torch.randn(len(mid.vertices), 1, generator=generator)
+    rough = replace(mid, vertices=mid.vertices + noise * mid.normals)
+    fine = fine_mesh(rough, {}, torch.zeros(8, 8), 1)
+    inside = ((fine.uv - 0.5).abs() < 0.4).all(dim=1)
+
+    split = subdivide(rough.faces, len(rough.vertices))
+    through = off_radial(split.apply(rough.vertices), split.faces)
+    assert off_radial(fine.vertices, fine.faces)[inside].mean() < 0.8 * through[inside].mean()
+
+
+def off_radial(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    """Angle of the vertex normals to those of the sphere, rad."""
+    return (vertex_normals(vertices, faces) - normalize(vertices, dim=-1)).norm(dim=-1)
 
 
 def test_landmarks_stay_where_they_are_on_the_subdivided_faces(generator):
