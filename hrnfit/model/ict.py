@@ -16,9 +16,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.mesh import boundary_loops
 from hrnfit.geometry.uv import disk_chart
 from hrnfit.model.appearance import smooth_albedo
 from hrnfit.model.contour import jaw_candidates
+from hrnfit.model.eye_caps import EyeCap, eye_cap, eye_openings
 from hrnfit.model.face_model import LandmarkSet, ModelInfo
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.regions import regions_from_landmarks
@@ -120,8 +122,9 @@ def assemble(
 ) -> LinearFaceModel:
     """A model of the first `keep` vertices, from arrays in cm.
 
-    Expressions that move none of them (the pupils') are left out. The head frame keeps the file's axes; its origin moves to the mean of the kept vertices, so that
-    a turn of the head does not swing it far."""
+    Expressions that move none of them (the pupils') are left out. The head frame keeps the file's axes;
+    its origin moves to the mean of the kept vertices, so that a turn of the head does not swing it far.
+    Eyeball fronts follow as further vertices: the file's own eyeballs lie outside its face part."""
     if marks.max() >= keep:
         raise ValueError(
             f"ICT: landmark vertex {marks.max()} lies outside the {keep} vertices of the mesh; "
@@ -132,13 +135,16 @@ def assemble(
     kept = torch.from_numpy(faces[(faces < keep).all(axis=1)].astype(np.int32))
     jaw = torch.from_numpy(marks)
     mean_albedo, albedo_basis = smooth_albedo()
+    caps = _eye_caps(points, kept, points[jaw])
+    points = torch.cat([points, *(cap.points for cap in caps)])
+    kept = torch.cat([kept, *(cap.faces for cap in caps)])
     moving = np.abs(expression[:, :keep]).max(axis=(1, 2)) > STILL
     names = tuple(name for name, moves in zip(expression_names, moving, strict=True) if moves)
     return LinearFaceModel(
         info=INFO,
         mean=points,
-        identity_basis=_flat(identity, keep),
-        expression_basis=_flat(expression[moving], keep),
+        identity_basis=_flat(identity, keep, caps),
+        expression_basis=_flat(expression[moving], keep, caps),
         expression_names=names,
         expression_is_blendshape=True,
         faces=kept,
@@ -170,9 +176,26 @@ def face_density(points: Float[Tensor, "N 3"], nose_tip: Float[Tensor, "3"]) -> 
     return 0.55 + 0.45 * torch.exp(-(((points - nose_tip).norm(dim=1) / 95.0) ** 4))
 
 
-def _flat(basis: Float[np.ndarray, "K N 3"], keep: int) -> Float[Tensor, "K N3"]:
-    """Modes of the kept vertices in mm, flat."""
-    return torch.from_numpy(np.ascontiguousarray(basis[:, :keep]).reshape(len(basis), -1) * 10.0)
+def _eye_caps(
+    points: Float[Tensor, "N 3"], faces: Int[Tensor, "F 3"], marks: Float[Tensor, "68 3"]
+) -> list[EyeCap]:
+    """Eyeball fronts for the holes between the eye corners; none where the eyes are not holes."""
+    middles = torch.stack([marks[36:42].mean(dim=0), marks[42:48].mean(dim=0)])
+    caps: list[EyeCap] = []
+    first = len(points)
+    holes = boundary_loops(faces)[1:]  # the longest is the face's own border
+    for loop in eye_openings(points, holes, middles):
+        caps.append(eye_cap(points, loop, first))
+        first += len(caps[-1].points)
+    return caps
+
+
+def _flat(
+    basis: Float[np.ndarray, "K N 3"], keep: int, caps: list[EyeCap]
+) -> Float[Tensor, "K N3"]:
+    """Modes of the kept vertices and of the eyeball fronts in mm, flat."""
+    modes = torch.from_numpy(np.ascontiguousarray(basis[:, :keep]) * 10.0)
+    return torch.cat([modes, *(cap.modes(modes) for cap in caps)], dim=1).flatten(1)
 
 
 def _count(part: str) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hrnfit.geometry.mesh import boundary_loops
 from hrnfit.geometry.uv import chart_quality, overlaps
 from hrnfit.model import ict
 from hrnfit.model.linear import landmark_positions
@@ -101,12 +102,18 @@ def test_compact_file(tmp_path):
     np.savez(tmp_path / "ict.npz", **arrays)
     model = load_model(tmp_path / "ict.npz")
     assert model.expression_names == ("jawOpen", "mouthLeft")
-    offset = model.mean - torch.from_numpy(arrays["mean"]) * 10
+    given = len(arrays["mean"])
+    added = model.n_vertices - given  # eyeball fronts, in the sheet's two holes
+    assert added > 0
+    assert added % 2 == 0
+    assert len(boundary_loops(model.faces)) == 2  # border and mouth
+    mean = model.mean[:given]
+    offset = mean - torch.from_numpy(arrays["mean"]) * 10
     assert offset.std(dim=0).max() < 1e-3  # the origin moved, as a whole, in y and z only
     assert offset[0, 0] == 0.0
-    assert model.mean[:, 1:].mean(dim=0).abs().max() < 1e-3
+    assert mean[:, 1:].mean(dim=0).abs().max() < 1e-3
     mode = torch.from_numpy(arrays["id_basis"][1].astype(np.float32)).flatten() * 10
-    assert torch.equal(model.identity_basis[1], mode)
+    assert torch.equal(model.identity_basis[1, : 3 * given], mode)
     assert model.mirror is not None
     assert {"lips", "brows", "eyes", "mouth", "skin"} <= model.regions.keys()
     assert set(model.landmarks) == {"ibug68"}
@@ -126,14 +133,14 @@ def test_compact_messages(tmp_path):
 
 def test_the_real_compact_file(data_dir):
     model = load_model(data_dir / "ict" / "ict_facehead_f16.npz")
-    assert (model.n_vertices, model.n_identity) == (9409, 100)
+    assert (model.n_vertices, model.n_identity) == (9409 + 2 * 169, 100)  # eyeball fronts
     quality = chart_quality(model.mean, model.faces, model.uv, model.uv_faces)
     assert quality.flipped == 0
     assert overlaps(model.uv, model.uv_faces, 512) == 0
     assert quality.used > 0.8
     assert float(quality.area_ratio.quantile(0.05)) > 0.3
     dense = model.landmarks["mediapipe478"]
-    assert int((dense.triangles >= 0).sum()) == 468  # all but the irises: the model has no eyeballs
+    assert int((dense.triangles >= 0).sum()) == 468  # all but the irises: found without eyeballs
     points = landmark_positions(model.mean, model.faces, dense)
     ibug = landmark_positions(model.mean, model.faces, model.landmarks["ibug68"])
     # FaceMesh's eye corners, mouth corners and nose tip lie where the artists put iBUG's
