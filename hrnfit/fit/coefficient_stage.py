@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.fit.mirror import Linearised, MirrorTied, mirror_scene, mirrored_expressions
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import (
     SharedSkin,
@@ -60,6 +61,8 @@ class CoefficientSettings:
     pose_deviation: float = 10.0
     """Prior on the head's move, mm and (per `POSE_ARM`) rad."""
     focal_deviation: float = 0.3
+    symmetry: bool = False
+    """Whether mirror images of the photographs are views too; one photograph is enough then."""
 
 
 def solve_coefficients(
@@ -71,7 +74,14 @@ def solve_coefficients(
 ) -> tuple[FaceState, Solution]:
     """The state with the free coefficients at a minimum of data and priors."""
     solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-4)
-    problem = _Problem(scene, state, free, settings, focal_deviation)
+    problem: Linearised
+    if settings.symmetry:
+        doubled, both = mirror_scene(scene, state)
+        twice = None if focal_deviation is None else focal_deviation.repeat(2)
+        swap = mirrored_expressions(scene.model.expression_names)
+        problem = MirrorTied(_Problem(doubled, both, free, settings, twice), swap)
+    else:
+        problem = _Problem(scene, state, free, settings, focal_deviation)
     # few unknowns: they and their normal equations live on the CPU, the texels where the scene is
     leaves = {name: getattr(state, name).double().cpu() for name in free}
     bounds = {}
@@ -92,7 +102,8 @@ def solve_coefficients(
         tuple(e for s in solutions for e in s.energies),
         seconds=sum(s.seconds for s in solutions),
     )
-    return problem.state_with(leaves), joined
+    found = {name: leaf.detach().to(state.identity) for name, leaf in leaves.items()}
+    return state.replace(**found), joined
 
 
 class _Problem:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.fit.coefficient_stage import solve_coefficients
+from hrnfit.fit.coefficient_stage import CoefficientSettings, solve_coefficients
 from hrnfit.fit.first_order_stage import FirstOrderSettings, solve_first_order
 from hrnfit.fit.map_stage import solve_map
 from hrnfit.fit.recipe import Recipe, Stage
@@ -64,8 +64,9 @@ def run_stages(
 
 
 def _can_help(scene: Scene, stage: Stage) -> bool:
-    """Shared-albedo stages need two views."""
-    return stage.solver in ("adam", "lbfgs") or len(scene.views) > 1
+    """Shared-albedo stages need two views, or a view and its mirror image."""
+    mirrored = isinstance(stage.settings, CoefficientSettings) and stage.settings.symmetry
+    return stage.solver in ("adam", "lbfgs") or mirrored or len(scene.views) > 1
 
 
 def _solve(
