@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.fit.mirror import Linearised, MirrorTied, mirror_scene, mirrored_expressions
@@ -193,15 +193,17 @@ class _Problem:
         layout = Layout.of(leaves)
         hessian = torch.zeros(layout.size, layout.size, dtype=torch.float64)
         gradient = torch.zeros(layout.size, dtype=torch.float64)
-        weight = agreed.weight * (self._settings.evidence / agreed.seen)
+        # what fewer than two views see says nothing: often half of the texels
+        rows = agreed.weight.sum(0).nonzero()[:, 0]
+        weight = agreed.weight[:, rows] * (self._settings.evidence / agreed.seen)
         root = weight.sum(0).clamp_min(1e-12).rsqrt()
         pulled = look.x_cam.new_zeros(3 * len(root), layout.size)
         for v in range(len(look.x_cam)):
-            A, place = self._columns(v, leaves, layout, look)
+            A, place = self._columns(v, rows, leaves, layout, look)
             weighted = A * weight[v].repeat_interleave(3)[:, None]
             at = torch.tensor(place)
             hessian[at[:, None], at] += (weighted.T @ A).double().cpu()
-            gradient[at] += (weighted.T @ agreed.residual[v].flatten()).double().cpu()
+            gradient[at] += (weighted.T @ agreed.residual[v, rows].flatten()).double().cpu()
             pulled[:, at] += weighted
         shared = pulled * root.repeat_interleave(3)[:, None]
         hessian -= (shared.T @ shared).double().cpu()
@@ -215,15 +217,16 @@ class _Problem:
         )
 
     def _columns(
-        self, v: int, leaves: Leaves, layout: Layout, look: SkinLook
+        self, v: int, rows: Int[Tensor, "P"], leaves: Leaves, layout: Layout, look: SkinLook
     ) -> tuple[Float[Tensor, "P3 q"], list[int]]:
-        """Derivative of one view's colours in the leaves it depends on, and their packed places."""
-        J, x_cam, parts, place = look.seen.jacobian[v], look.x_cam[v], [], []
+        """Derivative of one view's colours at some texels in the leaves it depends on, and their
+        packed places."""
+        J, x_cam, parts, place = look.seen.jacobian[v, rows], look.x_cam[v, rows], [], []
         frame = int(self._scene.sharing.frame[v])
         for name in self._free:
             row = {"identity": None, "expression": frame, "pose": frame, "log_focal": v}[name]
             if name in self._basis:
-                part = (J @ look.R_cam_head[v]) @ self._basis[name]
+                part = (J @ look.R_cam_head[v]) @ self._basis[name][rows]
             elif name == "pose":
                 T_cam_world = look.prediction.projection.T_cam_world[v]
                 T_world_head = look.prediction.T_world_head[frame]

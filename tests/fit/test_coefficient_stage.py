@@ -35,7 +35,7 @@ def test_columns_are_the_change_of_the_colours(name):
     p, leaves = problem(blur=2.0)
     look = p._look(leaves)
     layout = Layout.of(leaves)
-    A, place = p._columns(1, leaves, layout, look)
+    A, place = p._columns(1, torch.arange(look.x_cam.shape[1]), leaves, layout, look)
     own = layout.columns((name, None if name == "identity" else 1))
     if name == "log_focal":
         own = slice(layout.offsets[name] + 1, layout.offsets[name] + 2)
@@ -73,7 +73,7 @@ def dense(p: _Problem, leaves: dict[str, Tensor], layout: Layout) -> tuple[Tenso
     views, texels = agreed.weight.shape
     A = torch.zeros(views, texels, 3, layout.size, dtype=torch.float64)
     for v in range(views):
-        own, place = p._columns(v, leaves, layout, look)
+        own, place = p._columns(v, torch.arange(texels), leaves, layout, look)
         A[v, ..., place] = own.view(texels, 3, -1)
     w = (agreed.weight * p._settings.evidence / agreed.seen)[..., None, None]
     A = A - (w * A).sum(0) / w.sum(0).clamp_min(1e-12)
