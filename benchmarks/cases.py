@@ -61,12 +61,12 @@ def wild(photographs: str) -> Case:
     return Case(name, images, data.rig_truth(), calibrated=False, focals=focals)
 
 
-def single_calibrated() -> Case:
-    """The frontal camera of the rig alone: one view cannot tell where along its axis the head lies."""
+def single_calibrated(camera: str = "4") -> Case:
+    """One camera of the rig alone: one view cannot tell where along its axis the head lies."""
     folder = data.data_folder() / "rig_t1"
-    images = data.rig_images("rig_t1", "4")
+    images = data.rig_images("rig_t1", camera)
     truth, cameras = data.rig_truth(), folder / "cameras.json"
-    return Case("rig_t1 cam_4", images, truth, cameras, folder / "masks", calibrated=False)
+    return Case(f"rig_t1 cam_{camera}", images, truth, cameras, folder / "masks", calibrated=False)
 
 
 def synthetic(
@@ -110,7 +110,7 @@ def sets(model: str) -> dict[str, Any]:
         "rig5": lambda: [rig("12467")],
         "dist3": lambda: [rig("246", "rig_t1_dist")],
         "rig9": lambda: [rig("012345678")],
-        "single": lambda: [single_calibrated(), wild("0")],
+        "single": lambda: [*map(single_calibrated, "246"), *map(wild, "01234")],
         "synthetic3": lambda: [
             synthetic(data.model_of(model), seed, same_model=True) for seed in SUBJECTS
         ],
