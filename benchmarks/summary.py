@@ -22,7 +22,7 @@ TARGETS: tuple[tuple[str, str, float, Callable[[Mapping[str, Entry]], float | No
     ("wild5", "largest focal error, %", 10.0, lambda e: _focal(e)),
     (
         "single",
-        "median, sim, best of its cases",
+        "median, sim, mean of its cases",
         0.58,
         lambda e: _value(e, "single", "sim", "median"),
     ),
@@ -110,7 +110,8 @@ def _value(
     entries: Mapping[str, Entry], name: str, mode: str, measure: str, level: str = "mid"
 ) -> float | None:
     found = [pick(entry, level, mode).get(measure) for entry in _of(entries, name)]
-    return min((v for v in found if v is not None), default=None)
+    known = [value for value in found if value is not None]
+    return mean(known) if known else None
 
 
 def _difference(entries: Mapping[str, Entry]) -> float | None:
