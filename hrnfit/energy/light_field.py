@@ -78,6 +78,8 @@ def _solve(
         system[at, at] += weighted[v].T @ basis[v]
     mean = (weight[..., None] * colour).sum(0) / total[:, None]
     right = torch.einsum("vpn,vpc->vnc", weighted, colour - mean).flatten(0, 1)
-    ridge = RIDGE * weight.sum() / views * torch.eye(views * n).to(system)
+    # views that share no skin have no light to compare: the floor then gives none, not a singular system
+    evidence = (weight.sum() / views).clamp_min(1e-6)
+    ridge = RIDGE * evidence * torch.eye(views * n).to(system)
     solved = torch.linalg.solve((system + ridge).double(), right.double())
     return solved.to(colour).view(views, n, -1)
