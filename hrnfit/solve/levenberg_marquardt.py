@@ -24,6 +24,10 @@ Bounds = Mapping[str, tuple[float, float]]
 """Lowest and highest value of a leaf's components, by leaf name."""
 
 
+MAX_STOPS = 12
+"""Times that a step is solved anew because it met a bound; what still crosses one is clipped."""
+
+
 @dataclass(frozen=True)
 class LevenbergMarquardt:
     """Settings of the solver."""
@@ -118,21 +122,38 @@ class _Search:
     def _damped(self, damping: float) -> Tensor:
         """Step of (H + damping diag H) d = -g, kept inside the bounds.
 
-        Components that lie on a bound and would leave it are taken out of the system (active set);
-        the others are clipped afterwards, which the gain ratio sees.
+        Components that lie on a bound and would leave it stay (active set); those that the step would
+        carry across one stop there, and the others are solved for again: clipped alone, they would
+        spoil the step where unknowns are strongly coupled.
         """
         x, g, H = self.x, self.equations.gradient, self.equations.hessian
-        held = ((x <= self.lowest) & (g > 0)) | ((x >= self.highest) & (g < 0))
-        free = (~held).to(x.dtype)
         diagonal = H.diagonal().clamp_min(1e-12 * float(H.diagonal().max().clamp_min(1e-30)))
-        system = H * free[:, None] * free + torch.diag(damping * diagonal * free + (1.0 - free))
-        # rows scaled to a unit diagonal: radians, mm and standard deviations in one system
-        scale = system.diagonal().clamp_min(1e-30).rsqrt()
-        factor, info = torch.linalg.cholesky_ex(system * scale[:, None] * scale)
-        if int(info) != 0:
-            return torch.full_like(x, torch.nan)  # not positive definite: more damping follows
-        step = -scale * torch.cholesky_solve((scale * free * g)[:, None], factor).squeeze(-1)
+        damped = H + torch.diag(damping * diagonal)
+        held = ((x <= self.lowest) & (g > 0)) | ((x >= self.highest) & (g < 0))
+        step = torch.zeros_like(x)
+        for _ in range(MAX_STOPS):
+            step = _solve_free(damped, g, step, ~held)
+            beyond = ~held & ((x + step < self.lowest) | (x + step > self.highest))
+            if not bool(beyond.any()):
+                break
+            step = torch.where(beyond, (x + step).clamp(self.lowest, self.highest) - x, step)
+            held = held | beyond
         return (x + step).clamp(self.lowest, self.highest) - x
+
+
+def _solve_free(H: Tensor, g: Tensor, step: Tensor, free: Tensor) -> Tensor:
+    """Minimum of the quadratic model over the free components; the others keep their step. NaN where H
+    is not positive definite."""
+    mask = free.to(H.dtype)
+    fixed = step * (1.0 - mask)
+    right = mask * (g + H @ fixed)
+    system = H * mask[:, None] * mask + torch.diag(1.0 - mask)
+    # rows scaled to a unit diagonal: radians, mm and standard deviations in one system
+    scale = system.diagonal().clamp_min(1e-30).rsqrt()
+    factor, info = torch.linalg.cholesky_ex(system * scale[:, None] * scale)
+    if int(info) != 0:
+        return torch.full_like(g, torch.nan)  # more damping follows
+    return fixed - scale * torch.cholesky_solve((scale * right)[:, None], factor).squeeze(-1)
 
 
 def _is_finite(equations: NormalEquations) -> bool:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from hrnfit.solve.block import Layout, QuadraticBlock, energy, normal_equations
+from hrnfit.solve.block import Layout, NormalEquations, QuadraticBlock, energy, normal_equations
 from hrnfit.solve.forward_mode import ForwardBlock
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
 from hrnfit.solve.solver import Outcome
@@ -76,6 +77,28 @@ def test_bounds_hold_and_the_others_still_reach_their_best():
     pulled = QuadraticBlock(("x", None), vector(-5.0, 0.3), vector(1.0, 1.0))
     solution = LevenbergMarquardt().minimize([pulled], {"x": vector(0.5, 0.9)}, {"x": (0.0, 1.0)})
     assert torch.allclose(solution.leaves["x"], vector(0.0, 0.3))
+
+
+def test_bounds_of_strongly_coupled_unknowns(generator):
+    # nearly parallel columns: a component that is clipped alone throws the others far off
+    common = torch.randn(60, 4, generator=generator, dtype=torch.float64)
+    mixed = torch.randn(4, 30, generator=generator, dtype=torch.float64)
+    A = common @ mixed + 0.002 * torch.randn(60, 30, generator=generator, dtype=torch.float64)
+    b = A @ torch.linspace(-1.0, 1.5, 30, dtype=torch.float64)
+    expected = lsq_linear(A.numpy(), b.numpy(), bounds=(0.0, 1.0), tol=1e-14)
+
+    def linearize(leaves):
+        r = A @ leaves["x"] - b
+        return NormalEquations(0.5 * r.square().sum(), A.T @ A, A.T @ r)
+
+    solution = LevenbergMarquardt(max_steps=60).minimize_function(
+        linearize,
+        lambda leaves: 0.5 * (A @ leaves["x"] - b).square().sum(),
+        {"x": torch.full((30,), 0.5, dtype=torch.float64)},
+        {"x": (0.0, 1.0)},
+    )
+    assert solution.outcome is Outcome.CONVERGED
+    assert solution.energies[-1] == pytest.approx(float(expected.cost), rel=1e-6)
 
 
 def test_bounds_of_unknown_leaf_are_an_error():
