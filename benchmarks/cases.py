@@ -26,6 +26,12 @@ SUBJECTS = {
 smooth skin in a noisy picture; far along the model's own modes."""
 
 
+RIGS: dict[tuple[str, int, int], SyntheticRig] = {}
+"""Synthetic rigs made so far, by model, seed and size; `prepared.py` fills it beforehand."""
+MASKS: dict[str, Any] = {}
+"""Masks of cases that bring none, by the case's name; where empty, the fit makes them."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One fit to run and what to hold it against."""
@@ -58,7 +64,8 @@ def wild(photographs: str) -> Case:
     images = [folder / f"photo_{i}.jpg" for i in photographs]
     focals = {path.stem: data.true_focals()[path.stem] for path in images}
     name = "wild_t1" if len(images) > 1 else f"wild_t1 photo_{photographs}"
-    return Case(name, images, data.rig_truth(), calibrated=False, focals=focals)
+    masks = MASKS.get(name)
+    return Case(name, images, data.rig_truth(), masks=masks, calibrated=False, focals=focals)
 
 
 def single_calibrated(camera: str = "4") -> Case:
@@ -73,7 +80,10 @@ def synthetic(
     source: FaceModel, seed: int, *, same_model: bool, size: int = SYNTHETIC_SIZE
 ) -> Case:
     """Three calibrated views of a subject drawn from `source`."""
-    made = synthetic_rig(source, seed=seed, size=size, subject=SUBJECTS[seed])
+    key = (source.info.name, seed, size)
+    if key not in RIGS:
+        RIGS[key] = synthetic_rig(source, seed=seed, size=size, subject=SUBJECTS[seed])
+    made = RIGS[key]
     name = f"{source.info.name} seed {seed}"
     truth = truth_of(source, made)
     return Case(

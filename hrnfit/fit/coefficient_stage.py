@@ -7,22 +7,32 @@ sum_v w_v A_v^T A_v - (sum_v w_v A_v)^T (sum_v w_v A_v) / sum_v w_v per texel, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hrnfit.fit.mirror import Linearised, MirrorTied, mirror_scene, mirrored_expressions
+from hrnfit.fit.held_landmarks import HeldLandmarks, SumOfProblems
+from hrnfit.fit.landmark_problem import LandmarkStart
+from hrnfit.fit.mirror import (
+    Linearised,
+    MirrorTied,
+    mirror_scene,
+    mirror_trust,
+    mirrored_expressions,
+)
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import (
     SharedSkin,
     SkinLook,
     focal_columns,
     focal_deviations,
+    outside_regions,
     pose_columns,
     pose_deviations,
+    shape_basis,
 )
 from hrnfit.solve.block import Layout, NormalEquations
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
@@ -63,6 +73,9 @@ class CoefficientSettings:
     focal_deviation: float = 0.3
     symmetry: bool = False
     """Whether mirror images of the photographs are views too; one photograph is enough then."""
+    landmarks: float = 0.0
+    """What the landmarks of the start count beside the skin, as a share of what they count there; 0
+    leaves them out."""
 
 
 def solve_coefficients(
@@ -71,17 +84,27 @@ def solve_coefficients(
     free: tuple[str, ...],
     settings: CoefficientSettings,
     focal_deviation: Float[Tensor, "V"] | None = None,
+    start: LandmarkStart | None = None,
 ) -> tuple[FaceState, Solution]:
-    """The state with the free coefficients at a minimum of data and priors."""
+    """The state with the free coefficients at a minimum of data and priors.
+
+    start: how landmarks are believed, where the settings hold on to them.
+    """
     solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-4)
     problem: Linearised
     if settings.symmetry:
         doubled, both = mirror_scene(scene, state)
         twice = None if focal_deviation is None else focal_deviation.repeat(2)
         swap = mirrored_expressions(scene.model.expression_names)
-        problem = MirrorTied(_Problem(doubled, both, free, settings, twice), swap)
+        trusted = replace(settings, evidence=settings.evidence * mirror_trust(scene, state))
+        mirrored = _Problem(doubled, both, free, trusted, twice, blind=("eyes",))
+        problem = MirrorTied(mirrored, swap)
     else:
         problem = _Problem(scene, state, free, settings, focal_deviation)
+    if settings.landmarks > 0:
+        share = settings.landmarks
+        held = HeldLandmarks(scene, state, free, start or LandmarkStart(), share)
+        problem = SumOfProblems((problem, held))
     # few unknowns: they and their normal equations live on the CPU, the texels where the scene is
     leaves = {name: getattr(state, name).double().cpu() for name in free}
     bounds = {}
@@ -120,26 +143,15 @@ class _Problem:
         free: tuple[str, ...],
         settings: CoefficientSettings,
         focal_deviation: Tensor | None,
+        blind: tuple[str, ...] = (),
     ) -> None:
         self._scene, self._state, self._free, self._settings = scene, state, free, settings
         self._skin = SharedSkin(scene, settings)
-        self._basis = self._shape_basis()
+        self._compared = outside_regions(scene.model, self._skin.texels, blind)
+        _, identity, expression = shape_basis(scene.model, self._skin.texels, state.identity)
+        self._basis = {"identity": identity, "expression": expression}
         self._means, self._precisions = self._priors(focal_deviation)
-        self._visible = self._skin.look(state).seen.weight
-
-    def _shape_basis(self) -> dict[str, Float[Tensor, "P 3 K"]]:
-        """Model modes at the texels, head frame, mm per coefficient."""
-        model, out = self._scene.model, {}
-        identity = torch.zeros_like(self._state.identity)
-        expression = torch.zeros_like(self._state.expression[0])
-        mean = model.shape(identity[None], expression[None])[0]
-        for name, zero in (("identity", identity), ("expression", expression)):
-            rows = torch.eye(len(zero)).to(zero)
-            still = (expression if name == "identity" else identity).expand(len(rows), -1)
-            pair = (rows, still) if name == "identity" else (still, rows)
-            modes = self._skin.texels.interpolate(model.shape(*pair) - mean)
-            out[name] = modes.movedim(0, -1)
-        return out
+        self._visible = self._skin.look(state).seen.weight * self._compared
 
     def _priors(self, focal_deviation: Tensor | None) -> tuple[Leaves, Leaves]:
         """Mean and inverse variance per leaf: the model's prior times one around the start."""
@@ -170,7 +182,7 @@ class _Problem:
     def refresh(self, leaves: Leaves) -> None:
         """Look at visibility and the light field anew."""
         look = self._skin.relight(self._skin.look(self.state_with(leaves)))
-        self._visible = look.seen.weight
+        self._visible = look.seen.weight * self._compared
 
     def _look(self, leaves: Leaves) -> SkinLook:
         return self._skin.look(self.state_with(leaves), visible=self._visible)

@@ -22,11 +22,13 @@ from hrnfit.fit.coefficient_stage import CoefficientSettings
 from hrnfit.fit.first_order_stage import FirstOrderSettings
 from hrnfit.fit.initialize import LandmarkStart
 from hrnfit.fit.map_stage import MapSettings
+from hrnfit.fit.surface_stage import SurfaceSettings
 
-Solver = Literal["map", "coefficients", "adam", "lbfgs"]
+Solver = Literal["map", "coefficients", "surface", "adam", "lbfgs"]
 SETTINGS: dict[str, type] = {
     "map": MapSettings,
     "coefficients": CoefficientSettings,
+    "surface": SurfaceSettings,
     "adam": FirstOrderSettings,
     "lbfgs": FirstOrderSettings,
 }

@@ -28,6 +28,7 @@ from hrnfit.energy.texels import Texels
 from hrnfit.fit.scene import Scene
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import left_jacobian, skew
+from hrnfit.model.face_model import FaceModel
 from hrnfit.prediction import Prediction
 from hrnfit.state import FaceState
 
@@ -136,6 +137,31 @@ class SharedSkin:
 
     def _consensus(self, seen: TexelViews) -> Consensus:
         return consensus(seen, self._light, self._settings.kernel_scale)
+
+
+def shape_basis(
+    model: FaceModel, texels: Texels, like: Float[Tensor, "I"]
+) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3 I"], Float[Tensor, "P 3 E"]]:
+    """The model at the texels, head frame: its mean, mm, and its modes of identity and expression, mm
+    per coefficient. `like`: a leaf of the state, for device and dtype."""
+    identity = torch.eye(model.n_identity).to(like)
+    expression = torch.eye(model.n_expression).to(like)
+    mean = model.shape(torch.zeros_like(identity[0]), torch.zeros_like(expression[0]))
+    by_identity = model.shape(identity, expression.new_zeros(len(identity), len(expression)))
+    by_expression = model.shape(identity.new_zeros(len(expression), len(identity)), expression)
+    modes = (texels.interpolate(moved - mean) for moved in (by_identity, by_expression))
+    own, other = (m.movedim(0, -1) for m in modes)
+    return texels.interpolate(mean), own, other
+
+
+def outside_regions(model: FaceModel, texels: Texels, names: tuple[str, ...]) -> Float[Tensor, "P"]:
+    """0 for texels that touch one of the model's regions, else 1; names it does not know are none."""
+    touched = torch.zeros(len(texels.corners), dtype=torch.bool, device=texels.corners.device)
+    for name in names:
+        if name in model.regions:
+            mask = model.regions[name].to(texels.corners.device)
+            touched |= mask[texels.corners].any(1)
+    return (~touched).float()
 
 
 def pose_columns(

@@ -14,6 +14,7 @@ from hrnfit.fit.map_stage import solve_map
 from hrnfit.fit.recipe import Recipe, Stage
 from hrnfit.fit.result import StageReport
 from hrnfit.fit.scene import Scene
+from hrnfit.fit.surface_stage import solve_surface
 from hrnfit.geometry.rotation import rebase
 from hrnfit.solve.solver import Outcome, Solution
 from hrnfit.state import FaceState
@@ -54,7 +55,7 @@ def run_stages(
             )
             continue
         show = _reporter(callback, stage, i, len(recipe.stages))
-        state, solution = _solve(scene, state, stage, focal_deviation, show)
+        state, solution = _solve(scene, state, stage, recipe, focal_deviation, show)
         if solution.outcome is Outcome.NON_FINITE:
             warnings.append(f"stage {stage.name!r}: {solution.outcome.value}")
         pose, reference = rebase(state.pose, state.pose_reference)
@@ -73,13 +74,20 @@ def _solve(
     scene: Scene,
     state: FaceState,
     stage: Stage,
+    recipe: Recipe,
     focal_deviation: Tensor | None,
     show: Callable[[int, float], None] | None,
 ) -> tuple[FaceState, Solution]:
     if stage.solver == "map":
         return solve_map(scene, state, stage.free, stage.settings, focal_deviation, show)
-    if stage.solver == "coefficients":
-        solved = solve_coefficients(scene, state, stage.free, stage.settings, focal_deviation)
+    if stage.solver in ("coefficients", "surface"):
+        if stage.solver == "surface":
+            solved = solve_surface(scene, state, stage.free, stage.settings)
+        else:
+            start = recipe.start
+            solved = solve_coefficients(
+                scene, state, stage.free, stage.settings, focal_deviation, start
+            )
         if show is not None:
             show(solved[1].steps, solved[1].energies[-1])
         return solved

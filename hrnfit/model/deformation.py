@@ -54,21 +54,26 @@ class DeformationOperator:
         return sp.csr_matrix((values, (rows, columns)), shape=(n, self.size**2))
 
     def fit_map(
-        self, offsets: Float[Tensor, "N 3"], smoothness: float = 1e-3
+        self,
+        offsets: Float[Tensor, "N 3"],
+        smoothness: float = 1e-3,
+        weight: Float[Tensor, "N"] | None = None,
     ) -> Float[Tensor, "D D 3"]:
         """Least-squares inverse: the map that gives these offsets (mm) best.
 
-        `smoothness`: weight of the squared second differences, which alone decide in texels that no
-        vertex touches. Solves one sparse system of D * D unknowns.
+        smoothness: weight of the squared second differences, which alone decide in texels that no
+        vertex touches. weight: of each vertex, 1 without. Solves one sparse system of D * D unknowns.
         """
         if offsets.shape != (len(self.texels), 3):
             raise ValueError(
                 f"offsets: expected ({len(self.texels)}, 3) mm, got {tuple(offsets.shape)}"
             )
         sampling = self.matrix()
-        system = sampling.T @ sampling + smoothness * _roughness(self.size)
+        trust = np.ones(len(offsets)) if weight is None else weight.detach().cpu().double().numpy()
+        weighted = sampling.T @ sp.diags(trust)
+        system = weighted @ sampling + smoothness * _roughness(self.size)
         system = system + 1e-9 * sp.identity(self.size**2)
-        right = sampling.T @ offsets.detach().cpu().double().numpy()
+        right = weighted @ offsets.detach().cpu().double().numpy()
         solution = spsolve(system.tocsc(), right)
         return torch.from_numpy(solution).reshape(self.size, self.size, 3).to(offsets)
 

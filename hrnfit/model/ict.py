@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hrnfit.geometry.mesh import boundary_loops
@@ -152,7 +152,7 @@ def assemble(
         uv_faces=kept,
         albedo_mean=mean_albedo,
         albedo_basis=albedo_basis,
-        regions=regions_from_landmarks(points, kept, uv, points[jaw]),
+        regions=regions_from_landmarks(points, kept, uv, points[jaw]) | _eyeballs(points, caps),
         landmarks={"ibug68": vertex_landmarks(jaw, kept)},
         jaw_contour=jaw_candidates(points, jaw[:17], kept),
         mirror=mirror_pairs(points),
@@ -188,6 +188,15 @@ def _eye_caps(
         caps.append(eye_cap(points, loop, first))
         first += len(caps[-1].points)
     return caps
+
+
+def _eyeballs(points: Float[Tensor, "N 3"], caps: list[EyeCap]) -> dict[str, Bool[Tensor, "N"]]:
+    """The region `eyes`: vertices of the eyeball fronts; nothing where there are none."""
+    if not caps:
+        return {}
+    eyes = torch.zeros(len(points), dtype=torch.bool)
+    eyes[len(points) - sum(len(cap.points) for cap in caps) :] = True
+    return {"eyes": eyes}
 
 
 def _flat(

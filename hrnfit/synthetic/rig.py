@@ -17,7 +17,6 @@ from hrnfit.geometry.rotation import rigid_matrix, rotation_exp
 from hrnfit.io.image import encode_srgb, linear_from_srgb
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import Landmarks
-from hrnfit.render.cpu import CpuRasterizer
 from hrnfit.render.shade import sh_basis
 from hrnfit.synthetic.paint import paint, studio_light
 from hrnfit.synthetic.subject import Subject, Truth, sample_shape
@@ -128,6 +127,8 @@ def _photograph(
     truth: Truth, dense: Float[Tensor, "M 3"], camera: Camera, supersample: int
 ) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"], Int[Tensor, "K"]]:
     """Radiance and coverage per pixel, and the triangles that are seen."""
+    from hrnfit.render.cpu import CpuRasterizer  # local: numba
+
     shape, renderer = truth.shape, CpuRasterizer()
     height, width = camera.height * supersample, camera.width * supersample
     pixels = camera.project(dense.double()) * supersample

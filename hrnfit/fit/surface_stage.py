@@ -1,0 +1,274 @@
+"""Coefficients from the mid surface: what of the deformation the face model can explain, it shall.
+
+A surface that photographs determined does not say where its vertices slide: a free albedo follows them.
+The model says it, when it is fitted to the whole surface. The gap that remains between model and
+surface is a smooth field, not noise: for texel p of the skin and frame f, with the surface's normal n,
+
+    n_fp . (model_fp - surface_fp) = gap_p + noise_p,    gap ~ Matern 3/2, noise white,
+
+so the frames' mean carries the gap's covariance and their differences only the noise. Taken for white,
+the gap itself pulls the coefficients: tangential errors are then ten times as large (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hrnfit.fit.scene import Scene
+from hrnfit.fit.shared_skin import SharedSkin, shape_basis
+from hrnfit.geometry.mesh import vertex_normals
+from hrnfit.geometry.rotation import (
+    left_jacobian,
+    pose_matrix,
+    pose_tangent,
+    rigid_matrix,
+    rotation_exp,
+    skew,
+)
+from hrnfit.metrics import Surface
+from hrnfit.solve.block import Layout, NormalEquations
+from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
+from hrnfit.solve.solver import Leaves, Outcome, Solution
+from hrnfit.state import FaceState
+
+
+ANNEALING = 0.6
+UNSEEN = 0.1
+"""Weight of the old surface in the new map where no two views saw it. Left to the model there (weight 0,
+offset 0), neck and jaw lost: 95th percentile 0.44 to 1.3 mm on a rig of three views."""
+
+
+@dataclass(frozen=True)
+class SurfaceSettings:
+    """One refit."""
+
+    LEAVES: ClassVar[tuple[str, ...]] = ("identity", "expression", "pose", "deformation")
+    size: int = 256
+    """Window in which visibility is looked at, px."""
+    texels: int = 64
+    """Texels per side of the chart at which model and surface are compared."""
+    blur: float = 0.0
+    kernel_scale: float = 1.0
+    offset: float = 0.0
+    rounds: int = 10
+    """Times the nearest points are looked for anew."""
+    anneal: float = 10.0
+    """The first round takes the noise for so many times as large, each later one for 0.6 of the one
+    before: far from the surface, nearest points are wrong ones."""
+    steps: int = 10
+    gap: float = 0.7
+    """Standard deviation of the gap between model and surface, mm."""
+    reach: float = 30.0
+    """Distance over which the gap is alike, mm."""
+    noise: float = 0.1
+    """Standard deviation of the surface's own error, mm."""
+    identity_deviation: float = 1.0
+    expression_deviation: float = 0.1
+    smoothness: float = 1e-2
+    """Of the new deformation map where the surface does not say it."""
+
+
+def solve_surface(
+    scene: Scene, state: FaceState, free: tuple[str, ...], settings: SurfaceSettings
+) -> tuple[FaceState, Solution]:
+    """The state with coefficients that explain its mid surface best, and a deformation map that keeps
+    this surface."""
+    missing = set(SurfaceSettings.LEAVES) - set(free)
+    if missing:
+        raise ValueError(
+            f"free: the surface solver moves {', '.join(SurfaceSettings.LEAVES)} together"
+        )
+    problem = _Refit(scene, state, settings)
+    leaves = problem.start()
+    if problem.empty:
+        return state, Solution(leaves, Outcome.CONVERGED, 0, (0.0,))
+    bounds = {}
+    if scene.model.expression_is_blendshape:
+        bounds["expression"] = (0.0, 1.0)
+    solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-6)
+    solutions: list[Solution] = []
+    for k in range(settings.rounds):
+        noise = settings.noise * max(1.0, settings.anneal * ANNEALING**k)
+        problem.match(leaves, noise)
+        solution = solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
+        leaves = solution.leaves
+        solutions.append(solution)
+    last = solutions[-1]
+    joined = Solution(
+        leaves,
+        last.outcome,
+        sum(s.steps for s in solutions),
+        tuple(e for s in solutions for e in s.energies),
+        seconds=sum(s.seconds for s in solutions),
+    )
+    return problem.refitted(leaves), joined
+
+
+class _Refit:
+    """Energy and normal equations of the coefficients against a surface that stands still."""
+
+    def __init__(self, scene: Scene, state: FaceState, settings: SurfaceSettings) -> None:
+        self._scene, self._state, self._settings = scene, state, settings
+        skin = SharedSkin(scene, settings)
+        look = skin.look(state)
+        self._seen = (look.seen.weight > 0).sum(0) >= 2
+        modes = shape_basis(scene.model, skin.texels, state.identity)
+        rows = self._seen
+        self._mean, self._identity, self._expression = (m[rows].double().cpu() for m in modes)
+        self._texels, faces = skin.texels, scene.model.faces.cpu()
+        heads = look.prediction.vertices_head.double().cpu()
+        self._surfaces = [Surface(head, faces) for head in heads]
+        self._normals = vertex_normals(heads, faces)
+        self._gap = matern(self._mean, settings.gap, settings.reach)
+        self._variance = torch.full((len(self._mean),), settings.noise**2, dtype=torch.float64)
+        self._matched = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether no two views see the same skin."""
+        return len(self._mean) == 0
+
+    def start(self) -> Leaves:
+        """Leaves as they are; `motion` is the head's move within its own frame."""
+        state = self._state
+        leaves = {n: getattr(state, n).double().cpu() for n in ("identity", "expression")}
+        if self._scene.model.expression_is_blendshape:
+            leaves["expression"] = leaves["expression"].clamp(0.0, 1.0)
+        leaves["motion"] = torch.zeros(len(state.expression), 6, dtype=torch.float64)
+        return leaves
+
+    def match(self, leaves: Leaves, noise: float) -> None:
+        """Nearest point of the surface and its normal for every texel and frame, and how far each is
+        believed: lids, lips, nostrils and what met the wrong fold lie off the smooth gap."""
+        excess = self._off_gap(leaves) if self._matched else torch.zeros_like(self._variance)
+        self._variance = noise**2 * (1.0 + (excess / (3.0 * noise)).square())
+        self._matched = True
+        points = self._points(leaves)
+        found = [s.nearest(x) for s, x in zip(self._surfaces, points, strict=True)]
+        self._on_surface = torch.stack([f.points for f in found])
+        faces = self._scene.model.faces.long().cpu()
+        normals = [
+            (n[faces[f.triangle]] * f.barycentric[..., None]).sum(1)
+            for n, f in zip(self._normals, found, strict=True)
+        ]
+        self._across = torch.nn.functional.normalize(torch.stack(normals), dim=-1)
+        frames = len(self._state.expression)
+        covariance = self._gap + torch.diag(self._variance / frames)
+        self._root = torch.linalg.cholesky(covariance)
+
+    def _off_gap(self, leaves: Leaves) -> Float[Tensor, "P"]:
+        """Mean residual less the gap that it suggests."""
+        mean = self._residual(leaves).mean(0)
+        return mean - self._gap @ torch.cholesky_solve(mean[:, None], self._root)[:, 0]
+
+    def _points(self, leaves: Leaves) -> Float[Tensor, "T P 3"]:
+        """Texels of the model in the frame of the old head."""
+        shape = self._shape(leaves)
+        motion = leaves["motion"]
+        return shape @ rotation_exp(motion[:, :3]).mT + motion[:, None, 3:]
+
+    def _shape(self, leaves: Leaves) -> Float[Tensor, "T P 3"]:
+        own = self._mean + self._identity @ leaves["identity"]
+        return own + torch.einsum("pce,te->tpc", self._expression, leaves["expression"])
+
+    def _residual(self, leaves: Leaves) -> Float[Tensor, "T P"]:
+        return (self._across * (self._points(leaves) - self._on_surface)).sum(-1)
+
+    def energy(self, leaves: Leaves) -> Float[Tensor, ""]:
+        """Half of the squared whitened residuals and priors."""
+        r = self._residual(leaves)
+        mean = r.mean(0)
+        white = torch.linalg.solve_triangular(self._root, mean[:, None], upper=False)
+        apart = ((r - mean).square() / self._variance).sum()
+        return 0.5 * (white.square().sum() + apart) + self._prior(leaves)
+
+    def _prior(self, leaves: Leaves) -> Tensor:
+        return 0.5 * sum(
+            ((leaves[n] / d).square().sum() for n, d in self._deviations().items()),
+            torch.zeros((), dtype=torch.float64),
+        )
+
+    def _deviations(self) -> dict[str, float]:
+        s, blend = self._settings, self._scene.model.expression_is_blendshape
+        expression = s.expression_deviation if blend else 1.0
+        return {"identity": s.identity_deviation, "expression": expression}
+
+    def linearize(self, leaves: Leaves) -> NormalEquations:
+        """Normal equations over the packed leaves."""
+        layout, r = Layout.of(leaves), self._residual(leaves)
+        J = self._columns(leaves, layout)  # (T, P, n)
+        mean, mean_J = r.mean(0), J.mean(0)
+        white = torch.linalg.solve_triangular(self._root, mean_J, upper=False)
+        right = torch.linalg.solve_triangular(self._root, mean[:, None], upper=False)[:, 0]
+        hessian, gradient = white.T @ white, white.T @ right
+        for f in range(len(r)):
+            apart = (J[f] - mean_J) / self._variance[:, None]
+            hessian += apart.T @ (J[f] - mean_J)
+            gradient += apart.T @ (r[f] - mean)
+        for name, deviation in self._deviations().items():
+            at = slice(layout.offsets[name], layout.offsets[name] + leaves[name].numel())
+            hessian.diagonal()[at] += deviation**-2
+            gradient[at] += leaves[name].reshape(-1) * deviation**-2
+        return NormalEquations(self.energy(leaves), hessian, gradient)
+
+    def _columns(self, leaves: Leaves, layout: Layout) -> Float[Tensor, "T P n"]:
+        """Derivative of the residuals in all unknowns."""
+        frames, texels = self._across.shape[:2]
+        J = torch.zeros(frames, texels, layout.size, dtype=torch.float64)
+        R = rotation_exp(leaves["motion"][:, :3])
+        turned = self._shape(leaves) @ R.mT
+        for f in range(frames):
+            along = (self._across[f] @ R[f])[:, None]  # in the model's own frame
+            J[f, :, layout.columns(("identity", None))] = (along @ self._identity)[:, 0]
+            J[f, :, layout.columns(("expression", f))] = (along @ self._expression)[:, 0]
+            turn = -skew(turned[f]) @ left_jacobian(leaves["motion"][f, :3])
+            move = torch.eye(3, dtype=torch.float64).expand(texels, 3, 3)
+            rigid = self._across[f][:, None] @ torch.cat([turn, move], dim=-1)
+            J[f, :, layout.columns(("motion", f))] = rigid[:, 0]
+        return J
+
+    def refitted(self, leaves: Leaves) -> FaceState:
+        """New coefficients and poses, and the map from them to the old surface."""
+        state, motion = self._state, leaves["motion"]
+        step = rigid_matrix(rotation_exp(motion[:, :3]), motion[:, 3:])
+        old = pose_matrix(state.pose.double().cpu(), state.pose_reference.double().cpu())
+        reference = state.pose_reference.double().cpu()
+        found = {n: leaves[n].to(state.identity) for n in ("identity", "expression")}
+        pose = pose_tangent(old @ step, reference).to(state.pose)
+        state = state.replace(**found, pose=pose)
+        return state.replace(deformation=self._map(state, step))
+
+    def _map(self, state: FaceState, step: Float[Tensor, "T 4 4"]) -> Float[Tensor, "D D 3"]:
+        """Deformation from the new model to the old surface, averaged over frames."""
+        model, s = self._scene.model, self._settings
+        frames = len(state.expression)
+        heads = model.shape(state.identity[None].expand(frames, -1), state.expression)
+        heads, offsets = heads.double().cpu(), []
+        for head, T, surface in zip(heads, step, self._surfaces, strict=True):
+            R, t = T[:3, :3], T[:3, 3]
+            near = surface.nearest(head @ R.T + t).points
+            offsets.append((near - t) @ R - head)
+        offset = torch.stack(offsets).mean(0)
+        operator = self._scene.operator(len(state.deformation))
+        return operator.fit_map(offset.to(state.deformation), s.smoothness, self._vertex_weight())
+
+    def _vertex_weight(self) -> Float[Tensor, "N"]:
+        """1 where a vertex lies in a texel triangle that two views see, `UNSEEN` elsewhere."""
+        seen = torch.full((self._scene.n_vertices,), UNSEEN, dtype=torch.float64)
+        seen[self._texels.corners[self._seen].cpu().reshape(-1)] = 1.0
+        return seen
+
+
+def matern(points: Float[Tensor, "P 3"], deviation: float, reach: float) -> Float[Tensor, "P P"]:
+    """Covariance of a Matern 3/2 field at points: once differentiable, so it bends but has no steps.
+
+    deviation: of the field. reach: its length scale, in the unit of the points.
+    """
+    scaled = torch.cdist(points, points) * (math.sqrt(3.0) / reach)
+    return deviation**2 * (1.0 + scaled) * torch.exp(-scaled)
