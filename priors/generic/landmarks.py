@@ -2,7 +2,7 @@
 
 The iBUG points are placed where the annotation scheme puts them (lid margins, vermilion borders,
 brow line, jaw line) on the surface formulas. The MediaPipe points were found by `detect.py`, which
-renders the mean and back-projects the detections; their texture coordinates are kept in
+renders the mean and asks where the detections fit best; their texture coordinates are kept in
 `mediapipe478.csv`.
 """
 
@@ -19,9 +19,6 @@ from .surface import lid_rims, lip_borders, mouth_line
 
 TABLE = Path(__file__).with_name("mediapipe478.csv")
 """Texture coordinates u, v and spread in mm of the 478 points."""
-
-MAX_SPREAD = 12.0
-"""Points that the detector moves along the outline as the head turns (spread in mm) are left out."""
 
 JAW = np.array(
     [
@@ -206,6 +203,4 @@ def mediapipe478(uv: np.ndarray, faces: np.ndarray):
         best = int(tied[np.argmin(near[k, tied])])
         inside = np.clip(w[best], 0, None)
         triangles[k], weights[k] = near[k, best], inside / inside.sum()
-    wandering = table[:, 2] > MAX_SPREAD
-    triangles[wandering], weights[wandering] = -1, 0.0
     return triangles, weights, table[:, 2]
