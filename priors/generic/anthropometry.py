@@ -119,7 +119,7 @@ class Offset:
     origin: str
     point: str
     axis: int
-    """1: height, upwards; 2: depth, forwards. The head looks ahead, its Frankfort plane level."""
+    """1: height, upwards; 2: depth, forwards, of a head in natural posture, looking ahead."""
     men: tuple[float, float]
     """Mean and SD, mm, signed."""
     women: tuple[float, float]
@@ -202,5 +202,7 @@ def population_sd(men: tuple[float, float], women: tuple[float, float]) -> float
     return float(np.sqrt(within + (0.5 * (men[0] - women[0])) ** 2))
 
 
-ALL: tuple[Distance | Offset | Radius | Arc, ...] = (*DISTANCES, *OFFSETS, *RADII, *ARCS)
+Row = Distance | Offset | Radius | Arc
+
+ALL: tuple[Row, ...] = (*DISTANCES, *OFFSETS, *RADII, *ARCS)
 """Everything that is measured, in the order of `measure.Ruler`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .anthropometry import ALL, Arc, Distance, Offset, Radius, population_mean
+from .anthropometry import ALL, Arc, Offset, Radius, Row, population_mean
 from .measure import Ruler
 from .mesh import Mesh
 
@@ -103,7 +103,7 @@ def _jacobian(vertices: np.ndarray, modes: np.ndarray, ruler: Ruler) -> np.ndarr
     return ((plus - few(vertices[used] - step * modes[:, used])) / (2 * step)).T
 
 
-def slack(row: Distance | Offset | Radius | Arc) -> float:
+def slack(row: Row) -> float:
     """How well the mean must meet a published number, mm: landmarks are simplified here.
 
     1 % of a distance, 2 % of an arc (the tape is the hull of a plane section), 1 mm of a depth.
@@ -120,10 +120,8 @@ def fit_mean(mesh: Mesh, modes: np.ndarray, ruler: Ruler, rounds: int = 6) -> np
     The most probable shape and posture under the prior, each number known to its slack.
     """
     drawn = mesh.vertices
-    pitch = PITCH_SD * np.cross([1.0, 0.0, 0.0], drawn - drawn.mean(axis=0))
-    moves = np.concatenate([DRAWING * modes, pitch[None]])
-    target = np.array([population_mean(row.men, row.women) for row in ALL])
-    noise = np.diag([slack(row) ** 2 for row in ALL])
+    moves = np.concatenate([DRAWING * modes, _pitch(drawn)])
+    target, noise = _published()
     vertices, weights = drawn, np.zeros(len(moves))
     for _ in range(rounds):
         jac = _jacobian(vertices, moves, ruler)
@@ -131,6 +129,29 @@ def fit_mean(mesh: Mesh, modes: np.ndarray, ruler: Ruler, rounds: int = 6) -> np
         weights = jac.T @ np.linalg.solve(jac @ jac.T + noise, gap)
         vertices = drawn + np.tensordot(weights, moves, axes=1)
     return 0.5 * (vertices + vertices[mesh.mirror] * [-1, 1, 1])
+
+
+def evidence(mesh: Mesh, modes: np.ndarray, ruler: Ruler, drawing: float) -> float:
+    """Log probability, less a constant, of the published means if the drawing errs by `drawing`."""
+    target, noise = _published()
+    jac = drawing * _jacobian(mesh.vertices, modes, ruler)
+    posture = _jacobian(mesh.vertices, _pitch(mesh.vertices), ruler)
+    covariance = jac @ jac.T + posture @ posture.T + noise
+    gap = target - ruler(mesh.vertices)
+    return -0.5 * float(
+        gap @ np.linalg.solve(covariance, gap) + np.linalg.slogdet(covariance).logabsdet
+    )
+
+
+def _pitch(vertices: np.ndarray) -> np.ndarray:
+    """The posture as a mode (1, N, 3), mm per SD."""
+    return PITCH_SD * np.cross([1.0, 0.0, 0.0], vertices - vertices.mean(axis=0))[None]
+
+
+def _published() -> tuple[np.ndarray, np.ndarray]:
+    """Means (D,) of all rows and the covariance (D, D) of how well they must be met."""
+    means = np.array([population_mean(row.men, row.women) for row in ALL])
+    return means, np.diag([slack(row) ** 2 for row in ALL])
 
 
 def identity_basis(
@@ -149,7 +170,7 @@ def identity_basis(
     prior = jac @ jac.T
     shape = prior / np.sqrt(np.outer(np.diag(prior), np.diag(prior)))
     goal = shape * np.outer(within, within) + np.outer(sexes, sexes)
-    inverse = np.linalg.inv(prior + np.diag([slack(row) ** 2 for row in ALL])[known][:, known])
+    inverse = np.linalg.inv(prior + _published()[1][known][:, known])
     flat = modes.reshape(len(modes), -1)
     gram = flat @ flat.T
     asked = goal.copy()
