@@ -29,6 +29,9 @@ JAW = np.array(
 )  # fmt: skip
 """iBUG points 16 down to 8 in the frame of `cage`, mm: the subject's left, ear to chin."""
 
+EAR = (-97.0, -58.0)
+"""Depth behind which and height over which the ear lies, frame of `cage`, mm."""
+
 BROW = np.array([(12.5, 14.8), (23, 19.3), (34, 21.3), (44, 19.6), (53, 13.6)])
 """Middle line of the left brow, inner to outer end, frontal x, y in mm."""
 
@@ -168,9 +171,11 @@ def _complete(mesh: Mesh, triangles: np.ndarray, weights: np.ndarray):
 def jaw_contour(mesh: Mesh, candidates: int = 24) -> np.ndarray:
     """Vertices (17, K) to which each iBUG jaw point may slide as the head turns.
 
-    Each row runs across the jaw at the height of its point, from the cheek to behind the jaw.
+    Each row runs across the jaw at the height of its point, from the cheek to behind the jaw; no row
+    enters the ear, whose rim would be the outline instead.
     """
-    outer = np.flatnonzero(mesh.inner == 0)
+    ear = (mesh.vertices[:, 2] < EAR[0]) & (mesh.vertices[:, 1] > EAR[1])
+    outer = np.flatnonzero((mesh.inner == 0) & ~ear)
     tree = cKDTree(mesh.chart[outer])
     rows = []
     for point in JAW:
