@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import albedo, expressions, identity, landmarks, proportions, regions
+from . import albedo, expressions, identity, landmarks, regions
 from .measure import make_ruler
 from .mesh import Mesh, build_mesh
 from .unwrap import unwrap
@@ -28,7 +28,7 @@ def arrays() -> dict[str, np.ndarray]:
     drawn = build_mesh()
     modes = identity.prior_modes(drawn)
     ruler = make_ruler(drawn)
-    mean = identity.fit_mean(drawn, proportions.revised(drawn.vertices), modes, ruler)
+    mean = identity.fit_mean(drawn, modes, ruler)
     basis = identity.identity_basis(mean, modes, ruler)
     uv = unwrap(dataclasses.replace(drawn, vertices=mean))
     canvas = albedo.Canvas(drawn, uv)

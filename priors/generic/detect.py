@@ -1,22 +1,25 @@
 """Where MediaPipe's 478 points lie on the mean: `python -m priors.generic.detect`.
 
-Renders the mean from several sides under several lights, detects, back-projects each detection to
-the triangle it hits, and keeps the geometric median and the spread per point as texture
-coordinates in `mediapipe478.csv`, from which `build.py` makes the landmarks. Needs the extra
-`detect`; run again after a change of the mean's shape or albedo.
+Renders the mean from several sides under several lights and detects. Each point goes where its
+image lies nearest to what was detected, over all views at once and on both sides of the face alike.
+(The middle of the detections thrown back on the surface is a worse place: as the head turns, a ray
+past the outline hits the ear or misses, so that points of the outline scattered over 40 mm.)
+Position and spread are kept as texture coordinates in `mediapipe478.csv`, from which `build.py`
+makes the landmarks. Needs the extra `detect`; run again after a change of the mean's shape or albedo.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
 
 from .build import DEFAULT
 from .landmarks import TABLE
-from .views import LIGHTS, projected, render
+from .views import FIELD, LIGHTS, projected, render
 
 POSES = tuple(
     (yaw, pitch)
@@ -24,6 +27,22 @@ POSES = tuple(
     for yaw in (-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
 )
 SIZE = 640
+TOLERANCE = 4.0
+"""Distance in the image plane beyond which a detection counts less than squared, mm."""
+REACH = 5.0
+"""Radius of the fine search about the best point of the coarse one, mm."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """What was detected on renders of the mean."""
+
+    poses: tuple[tuple[float, float], ...]
+    """S pairs of yaw and pitch, degrees."""
+    marks: np.ndarray
+    """(S, 478, 2) pixels."""
+    seen: np.ndarray
+    """(T,) triangles seen in any render."""
 
 
 def detector():
@@ -44,49 +63,55 @@ def detect(mesh, image: np.ndarray) -> np.ndarray | None:
     return np.array([(p.x, p.y, p.z) for p in found[0].landmark]) * size
 
 
-def observations(model: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Surface points (S, 478, 3), mm, and weights (S, 478): how frontally the surface was seen."""
-    mean, faces, mesh = model["mean"].astype(float), model["faces"], detector()
-    places, weights = [], []
+def observed(model: dict[str, np.ndarray]) -> Views:
+    """Detections on renders of the mean from `POSES` under `LIGHTS`; without those that fail."""
+    mean, mesh = model["mean"].astype(float), detector()
+    poses, marks, seen = [], [], np.zeros(len(model["faces"]) + 1, dtype=bool)
     for yaw, pitch in POSES:
         for light in LIGHTS.values():
             picture = render(model, mean, yaw, pitch, light, SIZE)
-            marks = detect(mesh, picture.image)
-            if marks is None:
-                continue
-            column, row = np.clip(np.floor(marks[:, :2]).astype(int), 0, SIZE - 1).T
-            # a point beside the outline counts, a little, for the nearest pixel of the face
-            beside = picture.triangle[row, column] < 0
-            nearest = distance_transform_edt(
-                picture.triangle < 0, return_distances=False, return_indices=True
-            )
-            row, column = nearest[:, row, column]
-            triangle = picture.triangle[row, column]
-            corners = mean[faces[triangle]]
-            places.append((corners * picture.barycentric[row, column][..., None]).sum(axis=1))
-            pixels = projected(mean, yaw, pitch, SIZE)[faces[triangle]][..., :2]
-            e, f = pixels[:, 1] - pixels[:, 0], pixels[:, 2] - pixels[:, 0]
-            area = np.abs(e[:, 0] * f[:, 1] - e[:, 1] * f[:, 0])
-            solid = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-            facing = area / np.maximum(np.linalg.norm(solid, axis=1), 1e-9) / (SIZE / 280.0) ** 2
-            weights.append(np.where(beside, 0.01, np.clip(facing, 0.05, 1) ** 2))
-    return np.array(places), np.array(weights)
+            found = detect(mesh, picture.image)
+            if found is not None:
+                poses.append((yaw, pitch))
+                marks.append(found[:, :2])
+                seen[picture.triangle] = True  # -1, the background, is the last
+    return Views(tuple(poses), np.array(marks), np.flatnonzero(seen[:-1]))
 
 
-def centres(places: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Geometric medians (478, 3) and spreads (478,), mm."""
-    middle = (places * weights[..., None]).sum(0) / np.maximum(weights.sum(0), 1e-9)[:, None]
-    for _ in range(40):
-        distance = np.linalg.norm(places - middle, axis=2)
-        pull = weights / np.maximum(distance, 0.05)
-        middle = (places * pull[..., None]).sum(0) / np.maximum(pull.sum(0), 1e-9)[:, None]
-    distance = np.linalg.norm(places - middle, axis=2)
-    order = np.argsort(distance, axis=0)
-    share = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
-    half = (share >= 0.5 * share[-1]).argmax(axis=0)
-    middle_distance = np.take_along_axis(distance, order, axis=0)[half, np.arange(len(half))]
-    spread = middle_distance / 1.177  # the median distance of a plane normal distribution, in SD
-    return middle, spread
+class Search:
+    """Looks for the surface points whose images lie nearest to the detections."""
+
+    def __init__(self, views: Views, points: np.ndarray, partner: np.ndarray) -> None:
+        """Surface points (P, 3) to choose from and the mirror partner (478,) of each mark."""
+        self.views, self.partner, self.tree = views, partner, cKDTree(points)
+        self.pixels = {
+            pose: [projected(p, *pose, SIZE)[:, :2] for p in (points, points * [-1, 1, 1])]
+            for pose in set(views.poses)
+        }
+        self.coarse = np.arange(0, len(points), 40)
+
+    def distances(self, mark: int, choice: np.ndarray) -> np.ndarray:
+        """Image distances (2 S, K), mm, of chosen points from a mark, and of their mirror images
+        from its partner."""
+        out = []
+        for side, index in enumerate((mark, self.partner[mark])):
+            for pose, marks in zip(self.views.poses, self.views.marks, strict=True):
+                offset = self.pixels[pose][side][choice] - marks[index]
+                out.append(np.linalg.norm(offset, axis=1) * FIELD / SIZE)
+        return np.array(out)
+
+    def best(self, mark: int, choice: np.ndarray) -> int:
+        """Of chosen points (K,), the one of least pseudo-Huber cost."""
+        ratio = self.distances(mark, choice) / TOLERANCE
+        return int(choice[np.argmin((np.sqrt(1 + ratio**2) - 1).sum(axis=0))])
+
+    def __call__(self, mark: int) -> tuple[int, float]:
+        """Index of the surface point of a mark, and its spread, mm."""
+        start = self.best(mark, self.coarse)
+        near = np.array(self.tree.query_ball_point(self.tree.data[start], REACH))
+        found = self.best(mark, np.sort(near))
+        # the median distance of a plane normal distribution is 1.177 of its SD
+        return found, float(np.median(self.distances(mark, np.array([found])))) / 1.177
 
 
 def partners(marks: np.ndarray) -> np.ndarray:
@@ -96,40 +121,25 @@ def partners(marks: np.ndarray) -> np.ndarray:
     return linear_sum_assignment(distance + distance.T)[1]
 
 
-def symmetric(table: np.ndarray, partner: np.ndarray) -> np.ndarray:
-    """Table (478, 3) of u, v, spread with both sides averaged, the steadier side counting more.
-
-    The mean is symmetric, the detector is not: of 3 points one side was scattered over more than
-    twice the spread of the other.
-    """
-    other = np.column_stack([1 - table[partner, 0], table[partner, 1:]])
-    own = other[:, 2] ** 2 / (table[:, 2] ** 2 + other[:, 2] ** 2)
-    return own[:, None] * table + (1 - own[:, None]) * other
-
-
 def main() -> None:
-    from scipy.spatial import cKDTree
-
     with np.load(DEFAULT) as file:
         model = {key: file[key] for key in ("mean", "faces", "uv", "albedo_mean", "mirror")}
-    places, weights = observations(model)
-    middle, spread = centres(places, weights)
-    faces, mean = model["faces"], model["mean"].astype(float)
-    # uv of the nearest surface point, from a dense sample of the triangles
-    rng = np.random.default_rng(0)
-    bary = rng.dirichlet(np.ones(3), size=(len(faces), 12))
-    dense = np.einsum("fsk,fkc->fsc", bary, mean[faces]).reshape(-1, 3)
-    texture = np.einsum("fsk,fkc->fsc", bary, model["uv"][faces]).reshape(-1, 2)
-    _, near = cKDTree(dense).query(middle, k=4)
-    uv = texture[near].mean(axis=1)
-    frontal = detect(detector(), render(model, mean, size=SIZE).image)
-    table = np.column_stack([uv, np.clip(spread, 0.3, None)])
-    if frontal is not None:
-        table = symmetric(table, partners(frontal[:, :2]))
-    header = f"u, v, spread in mm; from {len(places)} detections on renders of the mean"
-    np.savetxt(TABLE, table, fmt="%.5f", delimiter=",", header=header)
+    mean, views = model["mean"].astype(float), observed(model)
+    frontal = views.marks[views.poses.index((0.0, 0.0))]
+    partner, faces = partners(frontal), model["faces"][views.seen]
+    bary = np.random.default_rng(0).dirichlet(np.ones(3), size=(len(faces), 6))
+    points, uv = (
+        np.einsum("fsk,fkc->fsc", bary, values[faces]).reshape(len(faces) * 6, -1)
+        for values in (mean, model["uv"].astype(float))
+    )
+    search = Search(views, points, partner)
+    index, spread = (np.array(x) for x in zip(*map(search, range(478)), strict=True))
+    table = np.column_stack([uv[index], np.clip(spread, 0.3, None)])
+    mirrored = np.column_stack([1 - table[partner, 0], table[partner, 1:]])
+    header = f"u, v, spread in mm; from {len(views.poses)} detections on renders of the mean"
+    np.savetxt(TABLE, 0.5 * (table + mirrored), fmt="%.5f", delimiter=",", header=header)
     logging.getLogger(__name__).info(
-        "%d detections, spread median %.2f mm", len(places), np.median(spread)
+        "%d detections, spread median %.2f mm", len(views.poses), np.median(spread)
     )
 
 

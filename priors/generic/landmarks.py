@@ -2,7 +2,7 @@
 
 The iBUG points are placed where the annotation scheme puts them (lid margins, vermilion borders,
 brow line, jaw line) on the surface formulas. The MediaPipe points were found by `detect.py`, which
-renders the mean and back-projects the detections; their texture coordinates are kept in
+renders the mean and asks where the detections fit best; their texture coordinates are kept in
 `mediapipe478.csv`.
 """
 
@@ -20,9 +20,6 @@ from .surface import lid_rims, lip_borders, mouth_line
 TABLE = Path(__file__).with_name("mediapipe478.csv")
 """Texture coordinates u, v and spread in mm of the 478 points."""
 
-MAX_SPREAD = 12.0
-"""Points that the detector moves along the outline as the head turns (spread in mm) are left out."""
-
 JAW = np.array(
     [
         (70.5, -4, -95), (70, -24, -93), (67.5, -43, -90), (63.5, -61, -86), (56.5, -79, -78),
@@ -31,6 +28,9 @@ JAW = np.array(
     dtype=float,
 )  # fmt: skip
 """iBUG points 16 down to 8 in the frame of `cage`, mm: the subject's left, ear to chin."""
+
+EAR = (-97.0, -58.0)
+"""Depth behind which and height over which the ear lies, frame of `cage`, mm."""
 
 BROW = np.array([(12.5, 14.8), (23, 19.3), (34, 21.3), (44, 19.6), (53, 13.6)])
 """Middle line of the left brow, inner to outer end, frontal x, y in mm."""
@@ -171,9 +171,11 @@ def _complete(mesh: Mesh, triangles: np.ndarray, weights: np.ndarray):
 def jaw_contour(mesh: Mesh, candidates: int = 24) -> np.ndarray:
     """Vertices (17, K) to which each iBUG jaw point may slide as the head turns.
 
-    Each row runs across the jaw at the height of its point, from the cheek to behind the jaw.
+    Each row runs across the jaw at the height of its point, from the cheek to behind the jaw; no row
+    enters the ear, whose rim would be the outline instead.
     """
-    outer = np.flatnonzero(mesh.inner == 0)
+    ear = (mesh.vertices[:, 2] < EAR[0]) & (mesh.vertices[:, 1] > EAR[1])
+    outer = np.flatnonzero((mesh.inner == 0) & ~ear)
     tree = cKDTree(mesh.chart[outer])
     rows = []
     for point in JAW:
@@ -206,6 +208,4 @@ def mediapipe478(uv: np.ndarray, faces: np.ndarray):
         best = int(tied[np.argmin(near[k, tied])])
         inside = np.clip(w[best], 0, None)
         triangles[k], weights[k] = near[k, best], inside / inside.sum()
-    wandering = table[:, 2] > MAX_SPREAD
-    triangles[wandering], weights[wandering] = -1, 0.0
     return triangles, weights, table[:, 2]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import ConvexHull, cKDTree
 
-from .anthropometry import ARCS, DISTANCES, POINTS
+from .anthropometry import ARCS, DISTANCES, OFFSETS, POINTS, RADII
 from .mesh import Mesh
 
-SIDE = ("zy", "go", "t", "gn", "fz")
+SIDE = ("zy", "go", "t", "gn", "c", "eu")
 """Points found by their position in space; the others by their frontal x, y."""
 
 
@@ -20,25 +20,40 @@ class Ruler:
 
     ends: np.ndarray
     """(D, 2, 2) vertices at both ends, left and right."""
+    offsets: np.ndarray
+    """(K, 2, 2) vertices: origin and point, left and right."""
+    axes: np.ndarray
+    """(K,) coordinate of each offset."""
+    radii: np.ndarray
+    """(R, 3, 2) vertices: tragion, nasion and point, left and right."""
     paths: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
     """Per arc: edge ends i, j (K,) and the fraction (K,) from i to j."""
 
     def vertices(self) -> np.ndarray:
         """Indices of every vertex that is measured."""
         return np.unique(
-            np.concatenate([self.ends.ravel(), *(p[k] for p in self.paths for k in (0, 1))])
+            np.concatenate(
+                [self.ends.ravel(), self.offsets.ravel(), self.radii.ravel()]
+                + [p[k] for p in self.paths for k in (0, 1)]
+            )
         )
 
     def reindexed(self, used: np.ndarray) -> Ruler:
         """The same ruler on the vertices `used` only."""
         place = np.full(used.max() + 1, -1)
         place[used] = np.arange(len(used))
-        return Ruler(place[self.ends], tuple((place[i], place[j], t) for i, j, t in self.paths))
+        paths = tuple((place[i], place[j], t) for i, j, t in self.paths)
+        return Ruler(place[self.ends], place[self.offsets], self.axes, place[self.radii], paths)
 
     def __call__(self, vertices: np.ndarray) -> np.ndarray:
-        """Lengths (..., D + arcs) of heads (..., N, 3); left and right averaged."""
+        """Lengths (..., D + K + R + arcs) of heads (..., N, 3); left and right averaged."""
         difference = vertices[..., self.ends[..., 0], :] - vertices[..., self.ends[..., 1], :]
         lengths = [np.linalg.norm(difference, axis=-1).mean(axis=-1)]
+        shift = vertices[..., self.offsets[:, 1], :] - vertices[..., self.offsets[:, 0], :]
+        lengths.append(shift.mean(axis=-2)[..., np.arange(len(self.axes)), self.axes])
+        tragion, nasion, point = (vertices[..., self.radii[:, k], 1:] for k in range(3))
+        far, near = (np.linalg.norm(p - tragion, axis=-1) for p in (point, nasion))
+        lengths.append((far - near).mean(axis=-1))
         for i, j, t in self.paths:
             points = vertices[..., i, :] * (1 - t)[:, None] + vertices[..., j, :] * t[:, None]
             steps = np.linalg.norm(np.diff(points, axis=-2), axis=-1)
@@ -69,8 +84,13 @@ def make_ruler(mesh: Mesh) -> Ruler:
         a, b = at[d.a], at[d.b]
         right = (mesh.mirror[a], mesh.mirror[b])
         ends.append([(a, right[1])] * 2 if d.paired else [(a, b), right])
+    offsets = [
+        [[v, mesh.mirror[v]] for v in (at[offset.origin], at[offset.point])] for offset in OFFSETS
+    ]
+    radii = [[[v, mesh.mirror[v]] for v in (at["t"], at["n"], at[r.point])] for r in RADII]
+    axes = np.array([offset.axis for offset in OFFSETS])
     paths = tuple(_tape(mesh, at["t"], at[arc.over]) for arc in ARCS)
-    return Ruler(np.array(ends), paths)
+    return Ruler(np.array(ends), np.array(offsets), axes, np.array(radii), paths)
 
 
 def _tape(mesh: Mesh, side: int, over: int):

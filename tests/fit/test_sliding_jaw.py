@@ -81,11 +81,12 @@ def turn_error(case: Turned, settings: LandmarkStart) -> float:
 
 @pytest.mark.parametrize("yaw", [-35.0, 35.0])
 def test_the_jaw_on_the_outline_does_not_turn_the_head(yaw):
-    """Three random faces; a jaw held fast adds a degree, pulled in by its far side."""
-    cases = [turned(yaw, seed) for seed in range(3)]
-    fixed = sum(turn_error(case, LandmarkStart(jaw="surface")) for case in cases) / 3
-    slid = sum(turn_error(case, LandmarkStart()) for case in cases) / 3
-    assert slid < 0.87 * fixed
+    """Random faces, many, as single ones err by 0.6 to 4 degrees; a jaw held fast adds half a degree,
+    pulled in by its far side."""
+    cases = [turned(yaw, seed) for seed in range(24)]
+    fixed = np.mean([turn_error(case, LandmarkStart(jaw="surface")) for case in cases])
+    slid = np.mean([turn_error(case, LandmarkStart()) for case in cases])
+    assert slid < 0.9 * fixed
     assert slid < 2.5
 
 
