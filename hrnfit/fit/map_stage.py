@@ -7,12 +7,10 @@ cameras calibrate themselves on the skin they share.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from scipy import sparse
@@ -20,15 +18,9 @@ from torch import Tensor
 
 from hrnfit.energy.shared_albedo import column_blocks
 from hrnfit.energy.smooth import bending_operator, chart_texels, membrane_operator
+from hrnfit.fit.map_border import OTHERS, MapBorder
 from hrnfit.fit.scene import Scene
-from hrnfit.fit.shared_skin import (
-    SharedSkin,
-    SkinLook,
-    focal_columns,
-    focal_deviations,
-    pose_columns,
-    pose_deviations,
-)
+from hrnfit.fit.shared_skin import SharedSkin, SkinLook
 from hrnfit.solve.gauss_newton import GaussNewton
 from hrnfit.solve.gpu_arrow import solve_arrow_on
 from hrnfit.solve.grid import ArrowEquations, MapGrid, Matrix
@@ -38,12 +30,6 @@ from hrnfit.state import FaceState
 
 MAPS = {"deformation": 3, "displacement": 1}
 """Maps that can be solved for, and their channels."""
-PRIOR_WEIGHT = 1e-5
-"""Energy of one deviation: the data's noise, about 0.006, over some 1000 independent texels."""
-POSE_ARM = 500.0
-"""Distance at which a turn counts like a move, mm."""
-OTHERS = ("pose", "log_focal")
-"""Leaves that may move along."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +90,15 @@ class _Problem:
     ) -> None:
         self._scene, self._state, self._settings = scene, state, settings
         self._map = next(name for name in free if name in MAPS)
-        self._others = tuple(name for name in OTHERS if name in free)
-        self.leaves: Leaves = {name: getattr(state, name) for name in (self._map, *self._others)}
+        self._border = MapBorder(
+            state,
+            free,
+            scene.sharing,
+            settings.pose_deviation,
+            settings.focal_deviation,
+            focal_deviation,
+        )
+        self.leaves: Leaves = {self._map: getattr(state, self._map), **self._border.leaves}
         if self._map == "displacement" and len(state.displacement) != 1:
             raise ValueError(
                 "displacement: Gauss-Newton solves one shared map; share it by subject"
@@ -115,8 +108,6 @@ class _Problem:
         self._nodes = self.leaves[self._map].shape[1]
         self._grid = MapGrid(self._nodes, MAPS[self._map])
         self._regulariser = self._make_regulariser()
-        self._prior = self._other_priors(focal_deviation)
-        self._start = {name: self.leaves[name].detach().clone() for name in self._others}
         if settings.offset > 0:
             self._skin.relight(self._look(self.leaves))
 
@@ -133,17 +124,6 @@ class _Problem:
         ):
             form = form + weight * (operator.T @ operator) / (3 * max(operator.shape[0], 1))
         return sparse.kron(form, sparse.eye(k)).tocsr()
-
-    def _other_priors(self, focal_deviation: Tensor | None) -> np.ndarray:
-        """Diagonal of the prior on the poses and focal lengths, in their packed order."""
-        s, parts = self._settings, []
-        if "pose" in self._others:
-            deviation = pose_deviations(s.pose_deviation, POSE_ARM).numpy()
-            parts.append(np.tile(deviation, len(self._state.pose)))
-        if "log_focal" in self._others:
-            views = len(self._state.log_focal)
-            parts.append(focal_deviations(focal_deviation, s.focal_deviation, views).numpy())
-        return PRIOR_WEIGHT / np.concatenate(parts) ** 2 if parts else np.zeros(0)
 
     def state_with(self, leaves: Leaves) -> FaceState:
         return self._state.replace(**{name: leaf.detach() for name, leaf in leaves.items()})
@@ -189,15 +169,10 @@ class _Problem:
         smooth = torch.tensor(float(x @ (self._regulariser @ x)), dtype=torch.float64)
         data = look.agreed.energy.double().cpu()
         terms = {"shared_albedo": data, "smoothness": smooth}
-        moved = self._moved(leaves)
+        moved = self._border.moved(leaves)
         if len(moved):
-            terms["camera_prior"] = torch.tensor(float((self._prior * moved**2).sum()))
+            terms["camera_prior"] = torch.tensor(float((self._border.prior * moved**2).sum()))
         return sum(terms.values(), torch.zeros((), dtype=torch.float64)), terms
-
-    def _moved(self, leaves: Leaves) -> np.ndarray:
-        """How far the other leaves are from where the stage found them."""
-        parts = [(leaves[n] - self._start[n]).reshape(-1) for n in self._others]
-        return torch.cat(parts).double().cpu().numpy() if parts else np.zeros(0)
 
     def _equations(self, leaves: Leaves, look: SkinLook) -> tuple[ArrowEquations, dict[str, slice]]:
         """Normal equations of the map, the others, and what couples them."""
@@ -206,15 +181,11 @@ class _Problem:
         hessian = self._grid.hessian(square(blocks.flatten(1))) + self._regulariser
         x = leaves[self._map].detach().double().cpu().numpy().ravel()
         gradient = self._grid.gradient(square(pull)).ravel() + self._regulariser @ x
-        n, columns, split = len(x), self._columns(leaves, look), {}
-        if not columns:
-            empty = np.zeros((n, 0))
-            return ArrowEquations(hessian, gradient, empty, np.zeros((0, 0)), np.zeros(0)), split
-        coupling, corner, corner_gradient, split = self._border(columns, look, centred)
-        moved = self._moved(leaves)
-        corner = corner + np.diag(self._prior)
-        corner_gradient = corner_gradient + self._prior * moved
-        return ArrowEquations(hessian, gradient, coupling, corner, corner_gradient), split
+        border = self._border.equations(leaves, look, centred, self._grid, self._texels)
+        equations = ArrowEquations(
+            hessian, gradient, border.coupling, border.corner, border.gradient
+        )
+        return equations, border.split
 
     def _map_columns(self, look: SkinLook) -> Float[Tensor, "V P 3 k"]:
         """Derivative of each view's colours in the map's value at the texel."""
@@ -224,66 +195,3 @@ class _Problem:
         # expression bends the surface: every view sees the height along the normal of its own frame
         along = look.normals_head[self._scene.sharing.frame]
         return by_position @ along[..., None]
-
-    def _columns(self, leaves: Leaves, look: SkinLook) -> dict[str, Float[Tensor, "V P 3 q"]]:
-        """Derivative of each view's colours in its own rows of the other leaves."""
-        J, frame, out = look.seen.jacobian, self._scene.sharing.frame, {}
-        if "pose" in self._others:
-            pose, T = look.prediction.T_world_head, look.prediction.projection.T_cam_world
-            rotation = leaves["pose"][frame, :3]
-            out["pose"] = pose_columns(J, look.x_cam, T, pose[frame], rotation)
-        if "log_focal" in self._others:
-            out["log_focal"] = focal_columns(J, look.x_cam)
-        return out
-
-    def _border(
-        self,
-        columns: dict[str, Tensor],
-        look: SkinLook,
-        centred: Float[Tensor, "V P 3 k"],
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, slice]]:
-        """Coupling, corner and gradient of the other leaves. Row r of a leaf belongs to the views
-        that share it; A^T Pi A with Pi = diag(w) - w w^T / sum(w) because the albedo is eliminated."""
-        weight = look.agreed.weight / look.agreed.seen
-        total = weight.sum(0).clamp_min(1e-12)
-        place, rows, split = self._layout(columns)
-        q = rows
-        coupling = np.zeros((self._grid.nodes**2 * self._grid.channels, q))
-        corner, gradient = np.zeros((q, q)), np.zeros(q)
-        views = range(len(weight))
-        own = [torch.cat([c[v] for c in columns.values()], dim=-1) for v in views]
-        for v in views:
-            weighted = weight[v, :, None, None] * own[v]
-            cross = torch.einsum("pci,pcq->piq", centred[v], weighted)
-            flat = self._texels.square(cross.movedim(1, 2).flatten(1))
-            spread = self._grid.gradient(flat)  # (D D, q k)
-            at = place[v]
-            spread = spread.reshape(len(spread), len(at), -1).transpose(0, 2, 1)
-            coupling[:, at] += spread.reshape(-1, len(at))
-            gradient[at] += (
-                torch.einsum("pcq,pc->q", weighted, look.agreed.residual[v]).cpu().numpy()
-            )
-            for u in views:
-                share = -weight[u] / total + (1.0 if u == v else 0.0)
-                product = torch.einsum("pcq,p,pcr->qr", weighted, share, own[u])
-                corner[np.ix_(at, place[u])] += product.double().cpu().numpy()
-        return coupling, corner, gradient, split
-
-    def _layout(self, columns: dict[str, Tensor]) -> tuple[list[np.ndarray], int, dict[str, slice]]:
-        """Packed position of each view's columns, their number, and the slice of each leaf."""
-        frame = self._scene.sharing.frame.cpu().numpy()
-        row_of: dict[str, Callable[[int], int]] = {
-            "pose": lambda v: int(frame[v]),
-            "log_focal": lambda v: v,
-        }
-        place: list[list[int]] = [[] for _ in frame]
-        start, split = 0, {}
-        for name, block in columns.items():
-            width = block.shape[-1]
-            for v, entries in enumerate(place):
-                first = start + row_of[name](v) * width
-                entries.extend(range(first, first + width))
-            length = math.prod(self.leaves[name].shape)
-            split[name] = slice(start, start + length)
-            start += length
-        return [np.array(p) for p in place], start, split
