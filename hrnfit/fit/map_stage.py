@@ -13,23 +13,18 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from scipy import sparse
 from torch import Tensor
 
 from hrnfit.energy.shared_albedo import column_blocks
-from hrnfit.energy.smooth import bending_operator, chart_texels, membrane_operator
+from hrnfit.fit.free_map import MAPS, FreeMap, heights
 from hrnfit.fit.map_border import OTHERS, MapBorder
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import SharedSkin, SkinLook
 from hrnfit.solve.gauss_newton import GaussNewton
-from hrnfit.solve.gpu_arrow import solve_arrow_on
-from hrnfit.solve.grid import ArrowEquations, MapGrid, Matrix
+from hrnfit.solve.grid import ArrowEquations
 from hrnfit.solve.loop import Evaluated, Progress
 from hrnfit.solve.solver import Leaves, Solution
 from hrnfit.state import FaceState
-
-MAPS = {"deformation": 3, "displacement": 1}
-"""Maps that can be solved for, and their channels."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,8 @@ class MapSettings:
     bending: float = 1e-2
     size_prior: float = 1e-5
     """Weights of squared first and second differences and of the map itself, mm."""
+    spread: float = 0.1
+    """Weight of the squared distance of displacement rows from their mean, mm; see `free_map`."""
     pose_deviation: float = 100.0
     """Prior on the head's move within the stage, mm and (per `POSE_ARM`) rad."""
     focal_deviation: float = 0.3
@@ -89,7 +86,7 @@ class _Problem:
         focal_deviation: Tensor | None,
     ) -> None:
         self._scene, self._state, self._settings = scene, state, settings
-        self._map = next(name for name in free if name in MAPS)
+        self._map = FreeMap.of(state, free, scene.sharing)
         self._border = MapBorder(
             state,
             free,
@@ -98,32 +95,18 @@ class _Problem:
             settings.focal_deviation,
             focal_deviation,
         )
-        self.leaves: Leaves = {self._map: getattr(state, self._map), **self._border.leaves}
-        if self._map == "displacement" and len(state.displacement) != 1:
-            raise ValueError(
-                "displacement: Gauss-Newton solves one shared map; share it by subject"
-            )
+        self.leaves: Leaves = {
+            self._map.name: getattr(state, self._map.name),
+            **self._border.leaves,
+        }
         self._skin = SharedSkin(scene, settings)
         self._texels = self._skin.texels
-        self._nodes = self.leaves[self._map].shape[1]
-        self._grid = MapGrid(self._nodes, MAPS[self._map])
-        self._regulariser = self._make_regulariser()
+        s = settings
+        self._regulariser = self._map.regulariser(
+            scene.model, s.membrane, s.bending, s.size_prior, s.spread
+        )
         if settings.offset > 0:
             self._skin.relight(self._look(self.leaves))
-
-    def _make_regulariser(self) -> Matrix:
-        """Mean squared differences over the chart, and a whisper on the map itself."""
-        n, k, s = self._nodes, MAPS[self._map], self._settings
-        model = self._scene.model
-        used = chart_texels(model.uv.cpu(), model.uv_faces.cpu(), n, n)
-        form: Matrix = s.size_prior * sparse.eye(n * n) / n**2
-        operator: Matrix
-        for weight, operator in (
-            (s.membrane, membrane_operator(n, used)),
-            (s.bending, bending_operator(n, used)),
-        ):
-            form = form + weight * (operator.T @ operator) / (3 * max(operator.shape[0], 1))
-        return sparse.kron(form, sparse.eye(k)).tocsr()
 
     def state_with(self, leaves: Leaves) -> FaceState:
         return self._state.replace(**{name: leaf.detach() for name, leaf in leaves.items()})
@@ -138,11 +121,11 @@ class _Problem:
         """Energy here with the light field renewed, and the damped Gauss-Newton step from here."""
         look = self._skin.relight(self._look(leaves))
         equations, split = self._equations(leaves, look)
+        device = self._scene.device
 
         def step(damping: float) -> Leaves:
-            change, others = solve_arrow_on(equations, self._scene.device, damping)
-            like = leaves[self._map]
-            out = {self._map: torch.from_numpy(change).to(like).view_as(like)}
+            change, others = self._map.solve(equations, device, damping)
+            out = {self._map.name: self._map.leaf(change, leaves[self._map.name])}
             for name, part in split.items():
                 out[name] = torch.from_numpy(others[part]).to(leaves[name]).view_as(leaves[name])
             return out
@@ -152,20 +135,13 @@ class _Problem:
     def _look(self, leaves: Leaves) -> SkinLook:
         """Texel positions and what the views read there."""
         state = self.state_with(leaves)
-        height = self._displacement(state) if self._map == "displacement" else None
+        height = None
+        if self._map.name == "displacement":
+            height = heights(state, self._scene.sharing, self._texels)
         return self._skin.look(state, height)
 
-    def _displacement(self, state: FaceState) -> Float[Tensor, "P"]:
-        """Displacement at the texels, bilinear, mm."""
-        grid = (2.0 * self._texels.centres() - 1.0).to(state.displacement)[None, None]
-        plane = state.displacement[:1, None]
-        read = torch.nn.functional.grid_sample(
-            plane, grid, align_corners=False, padding_mode="border"
-        )
-        return read[0, 0, 0]
-
     def _evaluated(self, leaves: Leaves, look: SkinLook) -> Evaluated:
-        x = leaves[self._map].detach().double().cpu().numpy().ravel()
+        x = self._map.vector(leaves[self._map.name])
         smooth = torch.tensor(float(x @ (self._regulariser @ x)), dtype=torch.float64)
         data = look.agreed.energy.double().cpu()
         terms = {"shared_albedo": data, "smoothness": smooth}
@@ -176,22 +152,14 @@ class _Problem:
 
     def _equations(self, leaves: Leaves, look: SkinLook) -> tuple[ArrowEquations, dict[str, slice]]:
         """Normal equations of the map, the others, and what couples them."""
-        blocks, pull, centred = column_blocks(self._map_columns(look), look.agreed)
-        square = self._texels.square
-        hessian = self._grid.hessian(square(blocks.flatten(1))) + self._regulariser
-        x = leaves[self._map].detach().double().cpu().numpy().ravel()
-        gradient = self._grid.gradient(square(pull)).ravel() + self._regulariser @ x
-        border = self._border.equations(leaves, look, centred, self._grid, self._texels)
+        columns = self._map.columns(look, self._scene.sharing)
+        blocks, pull, centred = column_blocks(columns, look.agreed)
+        square, grid = self._texels.square, self._map.grid
+        hessian = self._map.hessian(square(blocks.flatten(1))) + self._regulariser
+        x = self._map.vector(leaves[self._map.name])
+        gradient = grid.gradient(square(pull)).ravel() + self._regulariser @ x
+        border = self._border.equations(leaves, look, centred, grid, self._texels)
         equations = ArrowEquations(
             hessian, gradient, border.coupling, border.corner, border.gradient
         )
         return equations, border.split
-
-    def _map_columns(self, look: SkinLook) -> Float[Tensor, "V P 3 k"]:
-        """Derivative of each view's colours in the map's value at the texel."""
-        by_position = look.seen.jacobian @ look.R_cam_head[:, None]
-        if self._map == "deformation":
-            return by_position
-        # expression bends the surface: every view sees the height along the normal of its own frame
-        along = look.normals_head[self._scene.sharing.frame]
-        return by_position @ along[..., None]

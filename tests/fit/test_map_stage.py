@@ -352,10 +352,10 @@ def test_displacement_moves_along_the_normal():
     assert torch.allclose(along, 0.5 * flat.normals_head.expand_as(along), atol=1e-6)
 
 
-def test_displacement_per_view_is_refused():
+def test_maps_that_no_view_reads_are_refused():
     scene, state = truth_scene()
     per_view = state.replace(displacement=torch.zeros(3, 32, 32))
-    with pytest.raises(ValueError, match="solves one shared map; share it by subject"):
+    with pytest.raises(ValueError, match="3 maps, but the views read rows"):
         solve_map(scene, per_view, ("displacement",), SOLVE)
 
 
