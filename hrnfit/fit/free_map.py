@@ -6,8 +6,8 @@ row (`Sharing.displacement`). What the photographs say about R rows, with the al
 - Raising a texel moves what a view reads there by its colour slope along the skin times how far off
   the normal it looks; a view that looks along the normal says nothing of its own row.
 - Only differences between views count. Skin of one hue gives V views V - 1 equations per texel, so with
-  a row per view one combination stays unseen: all views' readings may slide along the skin together,
-  rows with them. One row, or a row that two views share, is seen absolutely.
+  a row per view one combination stays unseen (rank R - 1): all views' readings slide along the skin
+  together. A row that two views read from different sides stops the slide, and all rows are seen.
 - Where a single view sees a texel, nothing is said at all.
 
 So rows are known only relative to each other's skin, and what makes them unique is the prior: each is

@@ -103,7 +103,8 @@ def of_one_hue(sharing: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 
 
 def test_a_row_per_view_leaves_one_combination_unseen(generator):
-    for sharing, rank in (([0, 1, 2, 3], 3), ([0, 0, 1, 1], 2), ([0, 0, 0, 1], 2), ([0] * 4, 1)):
+    of_rows = {(0, 1, 2, 3): 3, (0, 0, 1, 2): 3, (0, 0, 1, 1): 2, (0, 0, 0, 1): 2, (0, 0, 0, 0): 1}
+    for sharing, rank in of_rows.items():
         values = torch.linalg.eigvalsh(of_one_hue(torch.tensor(sharing), generator))
         assert int((values > 1e-9).sum(-1).min()) == rank
         assert int((values > 1e-9).sum(-1).max()) == rank
