@@ -49,7 +49,7 @@ class MapSettings:
     bending: float = 1e-2
     size_prior: float = 1e-5
     """Weights of squared first and second differences and of the map itself, mm."""
-    spread: float = 0.1
+    spread: float = 0.03
     """Weight of the squared distance of displacement rows from their mean, mm; see `free_map`."""
     pose_deviation: float = 100.0
     """Prior on the head's move within the stage, mm and (per `POSE_ARM`) rad."""
