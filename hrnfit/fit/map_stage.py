@@ -7,43 +7,24 @@ cameras calibrate themselves on the skin they share.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import sparse
 from torch import Tensor
 
 from hrnfit.energy.shared_albedo import column_blocks
-from hrnfit.energy.smooth import bending_operator, chart_texels, membrane_operator
+from hrnfit.fit.free_map import MAPS, FreeMap, heights
+from hrnfit.fit.map_border import OTHERS, MapBorder
 from hrnfit.fit.scene import Scene
-from hrnfit.fit.shared_skin import (
-    SharedSkin,
-    SkinLook,
-    focal_columns,
-    focal_deviations,
-    pose_columns,
-    pose_deviations,
-)
+from hrnfit.fit.shared_skin import SharedSkin, SkinLook
 from hrnfit.solve.gauss_newton import GaussNewton
-from hrnfit.solve.gpu_arrow import solve_arrow_on
-from hrnfit.solve.grid import ArrowEquations, MapGrid, Matrix
+from hrnfit.solve.grid import ArrowEquations
 from hrnfit.solve.loop import Evaluated, Progress
 from hrnfit.solve.solver import Leaves, Solution
 from hrnfit.state import FaceState
-
-MAPS = {"deformation": 3, "displacement": 1}
-"""Maps that can be solved for, and their channels."""
-PRIOR_WEIGHT = 1e-5
-"""Energy of one deviation: the data's noise, about 0.006, over some 1000 independent texels."""
-POSE_ARM = 500.0
-"""Distance at which a turn counts like a move, mm."""
-OTHERS = ("pose", "log_focal")
-"""Leaves that may move along."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +49,8 @@ class MapSettings:
     bending: float = 1e-2
     size_prior: float = 1e-5
     """Weights of squared first and second differences and of the map itself, mm."""
+    spread: float = 0.03
+    """Weight of the squared distance of displacement rows from their mean, mm; see `free_map`."""
     pose_deviation: float = 100.0
     """Prior on the head's move within the stage, mm and (per `POSE_ARM`) rad."""
     focal_deviation: float = 0.3
@@ -103,47 +86,27 @@ class _Problem:
         focal_deviation: Tensor | None,
     ) -> None:
         self._scene, self._state, self._settings = scene, state, settings
-        self._map = next(name for name in free if name in MAPS)
-        self._others = tuple(name for name in OTHERS if name in free)
-        self.leaves: Leaves = {name: getattr(state, name) for name in (self._map, *self._others)}
-        if self._map == "displacement" and len(state.displacement) != 1:
-            raise ValueError(
-                "displacement: Gauss-Newton solves one shared map; share it by subject"
-            )
+        self._map = FreeMap.of(state, free, scene.sharing)
+        self._border = MapBorder(
+            state,
+            free,
+            scene.sharing,
+            settings.pose_deviation,
+            settings.focal_deviation,
+            focal_deviation,
+        )
+        self.leaves: Leaves = {
+            self._map.name: getattr(state, self._map.name),
+            **self._border.leaves,
+        }
         self._skin = SharedSkin(scene, settings)
         self._texels = self._skin.texels
-        self._nodes = self.leaves[self._map].shape[1]
-        self._grid = MapGrid(self._nodes, MAPS[self._map])
-        self._regulariser = self._make_regulariser()
-        self._prior = self._other_priors(focal_deviation)
-        self._start = {name: self.leaves[name].detach().clone() for name in self._others}
+        s = settings
+        self._regulariser = self._map.regulariser(
+            scene.model, s.membrane, s.bending, s.size_prior, s.spread
+        )
         if settings.offset > 0:
             self._skin.relight(self._look(self.leaves))
-
-    def _make_regulariser(self) -> Matrix:
-        """Mean squared differences over the chart, and a whisper on the map itself."""
-        n, k, s = self._nodes, MAPS[self._map], self._settings
-        model = self._scene.model
-        used = chart_texels(model.uv.cpu(), model.uv_faces.cpu(), n, n)
-        form: Matrix = s.size_prior * sparse.eye(n * n) / n**2
-        operator: Matrix
-        for weight, operator in (
-            (s.membrane, membrane_operator(n, used)),
-            (s.bending, bending_operator(n, used)),
-        ):
-            form = form + weight * (operator.T @ operator) / (3 * max(operator.shape[0], 1))
-        return sparse.kron(form, sparse.eye(k)).tocsr()
-
-    def _other_priors(self, focal_deviation: Tensor | None) -> np.ndarray:
-        """Diagonal of the prior on the poses and focal lengths, in their packed order."""
-        s, parts = self._settings, []
-        if "pose" in self._others:
-            deviation = pose_deviations(s.pose_deviation, POSE_ARM).numpy()
-            parts.append(np.tile(deviation, len(self._state.pose)))
-        if "log_focal" in self._others:
-            views = len(self._state.log_focal)
-            parts.append(focal_deviations(focal_deviation, s.focal_deviation, views).numpy())
-        return PRIOR_WEIGHT / np.concatenate(parts) ** 2 if parts else np.zeros(0)
 
     def state_with(self, leaves: Leaves) -> FaceState:
         return self._state.replace(**{name: leaf.detach() for name, leaf in leaves.items()})
@@ -158,11 +121,11 @@ class _Problem:
         """Energy here with the light field renewed, and the damped Gauss-Newton step from here."""
         look = self._skin.relight(self._look(leaves))
         equations, split = self._equations(leaves, look)
+        device = self._scene.device
 
         def step(damping: float) -> Leaves:
-            change, others = solve_arrow_on(equations, self._scene.device, damping)
-            like = leaves[self._map]
-            out = {self._map: torch.from_numpy(change).to(like).view_as(like)}
+            change, others = self._map.solve(equations, device, damping)
+            out = {self._map.name: self._map.leaf(change, leaves[self._map.name])}
             for name, part in split.items():
                 out[name] = torch.from_numpy(others[part]).to(leaves[name]).view_as(leaves[name])
             return out
@@ -172,118 +135,31 @@ class _Problem:
     def _look(self, leaves: Leaves) -> SkinLook:
         """Texel positions and what the views read there."""
         state = self.state_with(leaves)
-        height = self._displacement(state) if self._map == "displacement" else None
+        height = None
+        if self._map.name == "displacement":
+            height = heights(state, self._scene.sharing, self._texels)
         return self._skin.look(state, height)
 
-    def _displacement(self, state: FaceState) -> Float[Tensor, "P"]:
-        """Displacement at the texels, bilinear, mm."""
-        grid = (2.0 * self._texels.centres() - 1.0).to(state.displacement)[None, None]
-        plane = state.displacement[:1, None]
-        read = torch.nn.functional.grid_sample(
-            plane, grid, align_corners=False, padding_mode="border"
-        )
-        return read[0, 0, 0]
-
     def _evaluated(self, leaves: Leaves, look: SkinLook) -> Evaluated:
-        x = leaves[self._map].detach().double().cpu().numpy().ravel()
+        x = self._map.vector(leaves[self._map.name])
         smooth = torch.tensor(float(x @ (self._regulariser @ x)), dtype=torch.float64)
         data = look.agreed.energy.double().cpu()
         terms = {"shared_albedo": data, "smoothness": smooth}
-        moved = self._moved(leaves)
+        moved = self._border.moved(leaves)
         if len(moved):
-            terms["camera_prior"] = torch.tensor(float((self._prior * moved**2).sum()))
+            terms["camera_prior"] = torch.tensor(float((self._border.prior * moved**2).sum()))
         return sum(terms.values(), torch.zeros((), dtype=torch.float64)), terms
-
-    def _moved(self, leaves: Leaves) -> np.ndarray:
-        """How far the other leaves are from where the stage found them."""
-        parts = [(leaves[n] - self._start[n]).reshape(-1) for n in self._others]
-        return torch.cat(parts).double().cpu().numpy() if parts else np.zeros(0)
 
     def _equations(self, leaves: Leaves, look: SkinLook) -> tuple[ArrowEquations, dict[str, slice]]:
         """Normal equations of the map, the others, and what couples them."""
-        blocks, pull, centred = column_blocks(self._map_columns(look), look.agreed)
-        square = self._texels.square
-        hessian = self._grid.hessian(square(blocks.flatten(1))) + self._regulariser
-        x = leaves[self._map].detach().double().cpu().numpy().ravel()
-        gradient = self._grid.gradient(square(pull)).ravel() + self._regulariser @ x
-        n, columns, split = len(x), self._columns(leaves, look), {}
-        if not columns:
-            empty = np.zeros((n, 0))
-            return ArrowEquations(hessian, gradient, empty, np.zeros((0, 0)), np.zeros(0)), split
-        coupling, corner, corner_gradient, split = self._border(columns, look, centred)
-        moved = self._moved(leaves)
-        corner = corner + np.diag(self._prior)
-        corner_gradient = corner_gradient + self._prior * moved
-        return ArrowEquations(hessian, gradient, coupling, corner, corner_gradient), split
-
-    def _map_columns(self, look: SkinLook) -> Float[Tensor, "V P 3 k"]:
-        """Derivative of each view's colours in the map's value at the texel."""
-        by_position = look.seen.jacobian @ look.R_cam_head[:, None]
-        if self._map == "deformation":
-            return by_position
-        # expression bends the surface: every view sees the height along the normal of its own frame
-        along = look.normals_head[self._scene.sharing.frame]
-        return by_position @ along[..., None]
-
-    def _columns(self, leaves: Leaves, look: SkinLook) -> dict[str, Float[Tensor, "V P 3 q"]]:
-        """Derivative of each view's colours in its own rows of the other leaves."""
-        J, frame, out = look.seen.jacobian, self._scene.sharing.frame, {}
-        if "pose" in self._others:
-            pose, T = look.prediction.T_world_head, look.prediction.projection.T_cam_world
-            rotation = leaves["pose"][frame, :3]
-            out["pose"] = pose_columns(J, look.x_cam, T, pose[frame], rotation)
-        if "log_focal" in self._others:
-            out["log_focal"] = focal_columns(J, look.x_cam)
-        return out
-
-    def _border(
-        self,
-        columns: dict[str, Tensor],
-        look: SkinLook,
-        centred: Float[Tensor, "V P 3 k"],
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, slice]]:
-        """Coupling, corner and gradient of the other leaves. Row r of a leaf belongs to the views
-        that share it; A^T Pi A with Pi = diag(w) - w w^T / sum(w) because the albedo is eliminated."""
-        weight = look.agreed.weight / look.agreed.seen
-        total = weight.sum(0).clamp_min(1e-12)
-        place, rows, split = self._layout(columns)
-        q = rows
-        coupling = np.zeros((self._grid.nodes**2 * self._grid.channels, q))
-        corner, gradient = np.zeros((q, q)), np.zeros(q)
-        views = range(len(weight))
-        own = [torch.cat([c[v] for c in columns.values()], dim=-1) for v in views]
-        for v in views:
-            weighted = weight[v, :, None, None] * own[v]
-            cross = torch.einsum("pci,pcq->piq", centred[v], weighted)
-            flat = self._texels.square(cross.movedim(1, 2).flatten(1))
-            spread = self._grid.gradient(flat)  # (D D, q k)
-            at = place[v]
-            spread = spread.reshape(len(spread), len(at), -1).transpose(0, 2, 1)
-            coupling[:, at] += spread.reshape(-1, len(at))
-            gradient[at] += (
-                torch.einsum("pcq,pc->q", weighted, look.agreed.residual[v]).cpu().numpy()
-            )
-            for u in views:
-                share = -weight[u] / total + (1.0 if u == v else 0.0)
-                product = torch.einsum("pcq,p,pcr->qr", weighted, share, own[u])
-                corner[np.ix_(at, place[u])] += product.double().cpu().numpy()
-        return coupling, corner, gradient, split
-
-    def _layout(self, columns: dict[str, Tensor]) -> tuple[list[np.ndarray], int, dict[str, slice]]:
-        """Packed position of each view's columns, their number, and the slice of each leaf."""
-        frame = self._scene.sharing.frame.cpu().numpy()
-        row_of: dict[str, Callable[[int], int]] = {
-            "pose": lambda v: int(frame[v]),
-            "log_focal": lambda v: v,
-        }
-        place: list[list[int]] = [[] for _ in frame]
-        start, split = 0, {}
-        for name, block in columns.items():
-            width = block.shape[-1]
-            for v, entries in enumerate(place):
-                first = start + row_of[name](v) * width
-                entries.extend(range(first, first + width))
-            length = math.prod(self.leaves[name].shape)
-            split[name] = slice(start, start + length)
-            start += length
-        return [np.array(p) for p in place], start, split
+        columns = self._map.columns(look, self._scene.sharing)
+        blocks, pull, centred = column_blocks(columns, look.agreed)
+        square, grid = self._texels.square, self._map.grid
+        hessian = self._map.hessian(square(blocks.flatten(1))) + self._regulariser
+        x = self._map.vector(leaves[self._map.name])
+        gradient = grid.gradient(square(pull)).ravel() + self._regulariser @ x
+        border = self._border.equations(leaves, look, centred, grid, self._texels)
+        equations = ArrowEquations(
+            hessian, gradient, border.coupling, border.corner, border.gradient
+        )
+        return equations, border.split

@@ -92,26 +92,27 @@ class SharedSkin:
     def look(
         self,
         state: FaceState,
-        height: Float[Tensor, "P"] | None = None,
+        height: Float[Tensor, "V P"] | None = None,
         visible: Float[Tensor, "V P"] | None = None,
     ) -> SkinLook:
         """The skin of a state.
 
-        height: of the texels above the mid surface, along its normal, mm. visible: weight of each texel
-        in each view, from an earlier look; None looks at what is hidden, masked or turned away now.
+        height: of the texels above the mid surface as each view shows it, along its normal, mm. visible:
+        weight of each texel in each view, from an earlier look; None looks at what is hidden, masked or
+        turned away now.
         """
         prediction = self._scene.predict(state, self._settings.size)
         texels, frame = self.texels, self._scene.sharing.frame
         vertices = prediction.vertices_head
-        head = texels.interpolate(vertices)
+        head = texels.interpolate(vertices)[frame]
         normals = texels.interpolate(vertex_normals(vertices, self._scene.model.faces))
         normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
         if height is not None:
-            head = head + height[:, None] * normals
+            head = head + height[..., None] * normals[frame]
         pose, T = prediction.T_world_head, prediction.projection.T_cam_world
         R = T[:, :3, :3] @ pose[frame, :3, :3]
         shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
-        x_cam = head[frame] @ R.mT + shift[:, None]
+        x_cam = head @ R.mT + shift[:, None]
         normals_cam = normals[frame] @ R.mT
         seen = read_texels(
             self._source,

@@ -107,16 +107,28 @@ def solve_arrow(
     400 iterations and were still 16 % off where the map is stiff. `damping` is relative to the diagonal.
     """
     diagonal = sparse.diags_array(damping * equations.hessian.diagonal())
-    # The others lie in long valleys (far and long against near and wide) that the map's damping would
-    # turn into walls: 1 % of the diagonal is more than the curvature along them.
-    corner = equations.corner + np.diag(1e-3 * damping * np.diag(equations.corner))
-    factor = linalg.splu(
-        (equations.hessian + diagonal).tocsc(),
+    factor = factorised(equations.hessian + diagonal)
+    solved = factor.solve(np.column_stack([equations.gradient, equations.coupling]))
+    return eliminated(equations, solved, damping)
+
+
+def factorised(matrix: Matrix) -> Any:
+    """Sparse LU of a symmetric positive definite matrix; `.solve` applies the inverse."""
+    return linalg.splu(
+        matrix.tocsc(),
         permc_spec="MMD_AT_PLUS_A",
         diag_pivot_thresh=0.0,
         options={"SymmetricMode": True},
     )
-    solved = factor.solve(np.column_stack([equations.gradient, equations.coupling]))
+
+
+def eliminated(
+    equations: ArrowEquations, solved: Float[np.ndarray, "n c"], damping: float
+) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "q"]]:
+    """Newton step from what the map's Hessian answers to gradient (first column) and coupling."""
+    # The others lie in long valleys (far and long against near and wide) that the map's damping would
+    # turn into walls: 1 % of the diagonal is more than the curvature along them.
+    corner = equations.corner + np.diag(1e-3 * damping * np.diag(equations.corner))
     schur = corner - equations.coupling.T @ solved[:, 1:]
     right = equations.coupling.T @ solved[:, 0] - equations.corner_gradient
     others = np.linalg.solve(schur, right)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from hrnfit.observe.observation import View, WorkingViews
 from hrnfit.render.cpu import CpuRasterizer
 from hrnfit.state import FaceState, Sharing
 from hrnfit.synthetic import Subject, SyntheticRig, synthetic_rig
+from hrnfit.synthetic.rig import _develop, _moved, _photograph
+from hrnfit.synthetic.subject import _assemble
 from tests.model.faces import small_model
 
 NAMES = ("cam_0", "cam_1", "cam_2")
@@ -83,3 +86,38 @@ def cast(windows: WorkingViews) -> WorkingViews:
         for name in ("images", "masks", "K", "T_cam_world", "landmarks", "landmark_confidence")
     }
     return replace(windows, **moved)
+
+
+SMILES = (0, 1, 0, 1, 0)
+"""Which of two instants each view of `wrinkled_scene` shows."""
+
+
+@cache
+def wrinkled_scene(size: int = 256) -> tuple[Scene, FaceState, Tensor]:
+    """Five views of one subject at two instants, with a bump that stays and one that is elsewhere at the
+    other instant; the true state without displacement, and the true map of each view, mm."""
+    subject = Subject(identity_sd=0.5, deformation_mm=2.0, displacement_mm=0.0, noise=0.001)
+    yaws = (-30.0, -15.0, 0.0, 15.0, 30.0)
+    made = synthetic_rig(face(), seed=1, yaws=yaws, size=size, subject=subject, scheme="ibug68")
+    truth, generator = made.truth, np.random.default_rng(0)
+    maps = [bump(0.5, 0.3, 1.0) + bump(across, 0.6, 2.0) for across in (0.3, 0.7)]
+    views = []
+    for camera, instant in zip(made.cameras, SMILES, strict=True):
+        own = truth.shape
+        own = _assemble(face(), own.identity, own.expression, own.deformation, maps[instant])
+        moved = replace(truth, shape=own)
+        skin = _moved(truth.T_world_head, own.surface)
+        light, mask, _ = _photograph(moved, skin, camera, 2)
+        image = _develop(light, mask, subject.noise, generator)
+        marks = made.landmarks[camera.name]
+        views.append(View(camera.name, image, camera, True, 0, marks, mask))
+    state = truth.state(face(), len(yaws), albedo_map=64)
+    scene = scene_of(tuple(views), state, face(), one_instant(len(yaws)))
+    return scene, state, torch.stack([maps[instant] for instant in SMILES])
+
+
+def bump(across: float, down: float, height: float, size: int = 128) -> Tensor:
+    """A round bump in UV, a twentieth of the chart wide; mm."""
+    centres = (torch.arange(size) + 0.5) / size
+    v, u = torch.meshgrid(centres, centres, indexing="ij")
+    return height * torch.exp(-((u - across).square() + (v - down).square()) / (2 * 0.05**2))

@@ -154,6 +154,20 @@ def test_photographs_from_anywhere_give_a_full_result():
     assert (placed - truth).norm(dim=-1).mean() < 5.0
 
 
+def test_photographs_have_a_displacement_each_and_one_in_common():
+    pores = {**SKIN, "name": "pores", "level": "fine", "free": ["displacement"], "size": 128,
+             "texels": 64, "steps": 2}  # fmt: skip
+    document = {**MULTI, "share": {"displacement": "view"}, "stages": [*MULTI["stages"], pores]}
+    maps = fit(document, cameras=False).maps
+    assert maps.displacement_views.shape == (3, 32, 32)
+    assert maps.displacement_views.std(0).max() > 1e-3
+    seen = maps.confidence > 0
+    low, high = maps.displacement_views.amin(0), maps.displacement_views.amax(0)
+    between = (maps.displacement >= low - 1e-5) & (maps.displacement <= high + 1e-5)
+    assert bool(between[seen].all())
+    assert bool(seen.any())
+
+
 class Blind:
     """A detector that finds a face only in bright images."""
 

@@ -73,7 +73,7 @@ def held_energy(problem: _Problem, weight: Tensor, leaves: dict[str, Tensor]) ->
 def test_columns_are_the_change_of_the_colours(name):
     p = problem(("deformation", name), blur=2.0)
     look = p._look(p.leaves)
-    columns = p._columns(p.leaves, look)[name]
+    columns = p._border.columns(p.leaves, look)[name]
     for k in range(columns.shape[-1]):
         h = 1e-4 if name == "log_focal" or k < 3 else 0.02  # about a hundredth of a px
         moved = []
@@ -124,7 +124,7 @@ def test_equations_agree_with_a_dense_reference(name):
     if name == "displacement":  # view v shows frame v, and heights stand on its own normals
         turned = torch.einsum("vpci,vpi->vpc", turned, look.normals_head)[..., None]
     A_map = torch.einsum("vpci,np->vpcni", turned, S[0, :, 0]).flatten(-2)
-    columns = p._columns(p.leaves, look)
+    columns = p._border.columns(p.leaves, look)
     A_other = torch.zeros(views, texels, 3, 7 * views, dtype=torch.float64)
     for v in range(views):  # every view has a pose and a focal length of its own
         A_other[v, ..., 6 * v : 6 * v + 6] = columns["pose"][v]
@@ -134,7 +134,7 @@ def test_equations_agree_with_a_dense_reference(name):
     centred = A - (w * A).sum(0) / w.sum(0).clamp_min(1e-12)
     dense = torch.einsum("vpcn,vpcm->nm", w * centred, centred).numpy()
     n = p.leaves[name].numel()
-    prior = np.diag(p._prior)
+    prior = np.diag(p._border.prior)
     assert np.allclose(equations.hessian.toarray() - p._regulariser.toarray(), dense[:n, :n])
     assert np.allclose(equations.coupling, dense[:n, n:])
     assert np.allclose(equations.corner - prior, dense[n:, n:])
@@ -352,10 +352,10 @@ def test_displacement_moves_along_the_normal():
     assert torch.allclose(along, 0.5 * flat.normals_head.expand_as(along), atol=1e-6)
 
 
-def test_displacement_per_view_is_refused():
+def test_maps_that_no_view_reads_are_refused():
     scene, state = truth_scene()
     per_view = state.replace(displacement=torch.zeros(3, 32, 32))
-    with pytest.raises(ValueError, match="solves one shared map; share it by subject"):
+    with pytest.raises(ValueError, match="3 maps, but the views read rows"):
         solve_map(scene, per_view, ("displacement",), SOLVE)
 
 

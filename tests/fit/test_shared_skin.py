@@ -28,8 +28,10 @@ def test_texels_lie_where_the_surface_lies_and_rise_along_its_normals():
     T = scene.windows(96).T_cam_world[2]
     there = skin.texels.interpolate(world) @ T[:3, :3].T + T[:3, 3]
     assert torch.allclose(look.x_cam[2], there, atol=1e-2)
-    raised = skin.look(state, torch.full((len(there),), 3.0))
-    assert torch.allclose(raised.x_cam - look.x_cam, 3.0 * look.normals_cam, atol=1e-3)
+    height = torch.tensor([3.0, 0.0, -1.0])[:, None].expand(3, len(there))
+    raised = skin.look(state, height)  # every view shows a height of its own
+    rise = height[..., None] * look.normals_cam
+    assert torch.allclose(raised.x_cam - look.x_cam, rise, atol=1e-3)
     assert torch.allclose(look.normals_cam.norm(dim=-1), torch.ones(3, len(there)), atol=1e-5)
 
 
