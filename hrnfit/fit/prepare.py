@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.fit.initialize import Start, initialize
+from hrnfit.fit.landmark_views import landmark_views
 from hrnfit.fit.recipe import Recipe
+from hrnfit.fit.rig_check import check_rig
 from hrnfit.fit.scene import Scene
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.face_model import FaceModel
@@ -49,6 +51,7 @@ def prepare(
     remains; a calibrated view needs no landmarks of its own.
     """
     views, warnings = with_landmarks(views, detector)
+    check_rig(landmark_views(views, model))
     focal_known = [view.focal_known for view in views]
     start = initialize(views, model, focal_known, recipe.start)
     kept = [i for i, v in enumerate(views) if v.name not in start.dropped or _seen_by_rig(v, start)]
