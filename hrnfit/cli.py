@@ -1,6 +1,7 @@
 """The command line: `hrnfit fit | demo | cameras | models`. Each command is a dataclass of its options.
 
-What goes wrong is said in one sentence with exit code 2; `--debug` shows where it happened.
+What goes wrong is said in one sentence, with exit code 2, or 1 when the fault is ours; `--debug` shows
+where it happened.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import tyro
 
 import hrnfit
+from hrnfit.cli_folder import check_folder, save_or_rescue
 
 EXPECTED = (ValueError, TypeError, ImportError, OSError, MemoryError)
 """What the library raises for reasons that lie with the input or the machine."""
@@ -58,6 +60,7 @@ class Fit:
         overrides = parse_overrides(self.set)
         if not self.images:
             raise ValueError("images: none given; name at least one photograph")
+        check_folder(self.out)
         with cli_progress.bars(quiet=self.quiet) as progress:
             result = hrnfit.fit(
                 list(self.images),
@@ -71,7 +74,7 @@ class Fit:
                 overrides=overrides or None,
                 progress=progress,
             )
-        result.save(self.out)
+        save_or_rescue(result, self.out)
         if not self.quiet:
             cli_progress.summarise(result, self.out)
 
@@ -90,6 +93,7 @@ class Demo:
     def run(self) -> None:
         from hrnfit.demo import run_demo
 
+        check_folder(self.out)
         run_demo(self.out, quiet=self.quiet)
 
 
@@ -147,7 +151,8 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exits with 0, with 2 after an error in the input, with 130 when interrupted."""
+    """Run one command; exits with 0, with 2 after an error in the input, with 1 after one of ours, with
+    130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(USAGE)
@@ -174,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def guarded(run: Callable[[], object], *, debug: bool) -> None:
-    """Run, and turn what the library raises for the user into one sentence and exit code 2."""
+    """Run, and turn whatever is raised into one sentence and an exit code."""
     logger = logging.getLogger("hrnfit")
     logger.addHandler(logging.StreamHandler() if debug else logging.NullHandler())
     if debug:
@@ -186,20 +191,30 @@ def guarded(run: Callable[[], object], *, debug: bool) -> None:
             raise
         fail(sentence(error))
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print("interrupted; no result was written", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        if debug:
+            raise
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch
+            fail(sentence(MemoryError()))
+        fail(
+            f"{type(error).__name__}: {sentence(error)}; this should not happen: please report what "
+            "the same command shows with --debug",
+            code=1,
+        )
 
 
 def sentence(error: BaseException) -> str:
     """The message of an error on one line, in words also where Python gives only a type."""
     if isinstance(error, MemoryError):
         return "out of memory; shrink the images with --max-size, or take fewer"
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def fail(message: str) -> None:
-    """Say what is wrong on standard error and exit with 2."""
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Say what is wrong on standard error and exit."""
     print(f"hrnfit: error: {message}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(code)

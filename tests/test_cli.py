@@ -80,7 +80,12 @@ def test_quiet_says_nothing_and_asks_for_no_progress(recorded, capsys):
         (ValueError("images: two\n  lines"), "images: two lines"),
         (ImportError("no mediapipe; pip install 'hrnfit[detect]'"), "hrnfit[detect]"),
         (OSError(28, "No space left on device", "out/maps"), "out/maps: No space left on device"),
+        (
+            OSError(28, "cannot save: the disk is full"),
+            "hrnfit: error: cannot save: the disk is full",
+        ),
         (MemoryError(), "--max-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "--max-size"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(monkeypatch, capsys, error, said):
@@ -95,6 +100,25 @@ def test_an_error_is_one_line_and_exit_code_2(monkeypatch, capsys, error, said):
     assert shown.count("\n") == 1
     with pytest.raises(type(error)):
         cli.main(["fit", "a.png", "--quiet", "--debug"])
+
+
+def test_a_fault_of_ours_is_one_line_too_and_exit_code_1(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("hrnfit.fit.fit.fit", lambda *_, **__: 1 // 0)
+    assert exit_code("fit", "a.png", "--quiet", "--out", str(tmp_path)) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("hrnfit: error: ZeroDivisionError: ")
+    assert "--debug" in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_fit(recorded, capsys, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for out in (file, file / "below"):
+        assert exit_code("fit", "a.png", "--quiet", "--out", str(out)) == 2
+        assert f"{file} is a file; choose another folder" in capsys.readouterr().err
+    assert exit_code("demo", "--out", str(file)) == 2
+    assert recorded.calls == []
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("prediction",),
     ("energy",),
     ("fit", "metrics"),
-    ("cli", "__main__", "cli_models", "cli_progress", "demo", "synthetic", "__init__"),
+    (
+        "cli",
+        "__main__",
+        "cli_folder",
+        "cli_models",
+        "cli_progress",
+        "demo",
+        "synthetic",
+        "__init__",
+    ),
 )
 """From the bottom; a module may import its own part and any lower layer."""
 

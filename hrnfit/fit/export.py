@@ -154,6 +154,10 @@ def _explained(directory: Path, error: OSError) -> OSError:
         errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
         errno.EACCES: "no permission to write there; choose another folder",
         errno.EROFS: "the file system is read-only; choose another folder",
+        errno.EFBIG: "a file would be larger than allowed; raise `ulimit -f` or choose another folder",
+        errno.EEXIST: "a part of the path is a file, not a folder; choose another folder",
+        errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder",
+        errno.ENOENT: "that folder cannot be made; choose another folder",
     }
     reason = reasons.get(error.errno or 0, error.strerror or str(error))
     text = f"cannot save the result to {directory}: {reason}; what was there before is untouched"
