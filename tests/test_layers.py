@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "hrnfit"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("check", "tree"),
+    ("brief", "check", "tree"),
     ("geometry", "camera", "state"),
     ("model", "render", "solve", "nets", "io"),
     ("observe",),

@@ -63,8 +63,11 @@ def fit(
     or a dict by name. cams: a camera file, `Camera` objects, or None when unknown. frames: instant of
     each view; by default all one with cameras, each its own without. recipe: a name, a YAML file or
     a `Recipe`; by default `single_view`, `multi_view` or `rig`, as the input is. overrides: dotted
-    recipe keys. device: `auto`, `cpu` or `cuda`. max_size: longest image side, px. start: an earlier
-    result of the same views to continue from.
+    recipe keys. device: `auto`, `cpu` or `cuda`. max_size: longest image side, px; the cameras of the
+    result are those of the shrunk images. start: an earlier result of the same views to continue from.
+    model: a name, a file or a `FaceModel`. masks: a folder, or images by name; 1 (white) keeps a pixel.
+    landmarks: a JSON file, or (68 | 478 | 5, 2) pixels by image name, NaN where missing; by default
+    `detector` finds them (MediaPipe). progress: called with a `Progress` after each step.
 
     Lengths are mm. Raises ValueError, TypeError, FileNotFoundError or ImportError with advice when
     the input cannot be fitted; bad views of several are left out and named in `warnings`.

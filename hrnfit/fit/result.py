@@ -14,6 +14,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.brief import brief
 from hrnfit.camera import Camera
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import Landmarks
@@ -62,6 +63,8 @@ class MeshLevel:
     landmarks: Mapping[str, Float[Tensor, "_ 3"]] = field(default_factory=dict)
     """Model landmarks on this surface by scheme, world mm; NaN where the model lacks the point."""
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Maps:
@@ -79,6 +82,8 @@ class Maps:
     """Linear RGB, without light."""
     normal: Float[Tensor, "H2 W2 3"]
     """Unit normals of the fine surface in the head frame (x to the subject's left, y up, z out)."""
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +118,12 @@ class FitResult:
     """Per view, the landmarks the fit was given or detected, original pixels; may be empty."""
     model: FaceModel | None = field(default=None, repr=False)
     """The model of the fit; None after `load`, and then opened by its name when needed."""
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{n} {len(m[0].vertices)}" for n, m in self.meshes.items())
+        ended = "" if self.outcome is None else f"; ended: {self.outcome.name.lower()}"
+        noted = f"; {len(self.warnings)} warnings" if self.warnings else ""
+        return f"FitResult({', '.join(self.view_names)}; vertices: {sizes}{ended}{noted})"
 
     @property
     def frame(self) -> int:
