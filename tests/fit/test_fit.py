@@ -131,7 +131,7 @@ def test_one_photograph_gives_a_full_result():
     result = fit(SINGLE, names=("cam_1",), cameras=False)
     assert result.view_names == ("cam_1",)
     assert result.camera_known == (False,)
-    assert any("'skin' is left out: it compares views" in text for text in result.warnings)
+    assert any("compare views: stages skin" in text for text in result.warnings)
     assert [stage.name for stage in result.stages] == ["landmarks", "shading"]
     assert bool(torch.isfinite(result.mesh("fine").vertices).all())
     assert result.view_residuals["cam_1"]["landmark"] < 4.0
