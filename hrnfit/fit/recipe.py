@@ -36,7 +36,9 @@ LEAST = {"size": 16, "texels": 8, "steps": 1, "rounds": 1, "max_steps": 1}
 LEAST |= {"deformation": 4, "displacement": 8, "albedo": 8}
 """Smallest value of a setting; of the others 0, without 0 itself where they divide (`_deviation`,
 `_scale`)."""
-MOST = dict.fromkeys(("size", "texels", "deformation", "displacement", "albedo"), 8192)
+MOST: dict[str, int] = dict.fromkeys(
+    ("size", "texels", "deformation", "displacement", "albedo"), 8192
+)
 """Largest side of a window or a map: ten maps of 8192 texels take 8 GB."""
 
 
