@@ -188,7 +188,11 @@ def _decode(
         try:
             header = Image.open(io.BytesIO(content))
         except Image.DecompressionBombError as error:
-            raise ValueError(f"{path}: {_too_large_advice(str(error).split(',')[0])}") from error
+            limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+            raise ValueError(
+                f"{path}: over {limit} megapixels, more than is ever read at once; shrink the file itself "
+                "with another program"
+            ) from error
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
             raise ValueError(
                 f"{path}: not an image that can be read; give PNG, JPEG or TIFF"
@@ -216,7 +220,11 @@ def _orientation(header: Image.Image, exif: Image.Exif) -> int:
 
 
 def _decode_opencv(content: bytes) -> np.ndarray:
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:  # what is wrong is said in the error, not on stderr
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if pixels is None:
         raise ValueError("the decoder gave up")
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):
@@ -273,7 +281,7 @@ def _check_size(label: str, height: int, width: int, max_size: int | None) -> No
 
 
 def _too_large_advice(what: str) -> str:
-    return f"{what}: over {MAX_PIXELS // 10**6} megapixels; shrink it, or pass max_size (px)"
+    return f"{what}: over {MAX_PIXELS // 10**6} megapixels; shrink it, or pass max_size (--max-size), px"
 
 
 def _shrunk(photograph: Photograph, max_size: int) -> Photograph:

@@ -72,8 +72,8 @@ def landmarks_by_name(
             given = {names[0]: given}
         elif not any(name in given for name in names):
             raise ValueError(
-                f"landmarks: none is named like an image; images: {', '.join(names)}; "
-                f"landmarks: {', '.join(map(str, given))}"
+                "landmarks: none is named like an image; expected {image name: [[x, y], ...]} in pixels; "
+                f"images: {', '.join(names)}; landmarks: {', '.join(map(str, given)) or '(none)'}"
             )
         by_name = dict(given)
         _warn_missing("landmarks", names, by_name, warnings)

@@ -125,7 +125,10 @@ def _cameras_by_name(
     )
     if any(name in known for name in names):
         lost = next(name for name in names if name not in known)
-        raise ValueError(f"cameras: none is named like image {lost!r}; {listing}")
+        raise ValueError(
+            f"cameras: none is named like image {lost!r}; name it like the image file (without suffix), or "
+            f"leave that image out; {listing}"
+        )
     if len(rig) != len(names):
         raise ValueError(
             f"cameras: {len(rig)} cameras for {len(names)} images and no name fits; name the cameras "
@@ -196,7 +199,8 @@ def _check_same_size(name: str, size: tuple[int, int], camera: Camera) -> None:
     same_aspect = abs(width * camera.height - height * camera.width) <= max(width, height)
     if same_aspect:
         advice = (
-            f"the aspect agrees: if the image was resized, pass camera.resize({height}, {width})"
+            f"the aspect agrees: if the image was resized, pass camera.resize({height}, {width}); cameras "
+            "are those of the files as they are, also when max_size shrinks them"
         )
     elif (camera.width, camera.height) == (height, width):
         advice = "the image is turned by 90 degrees: check its EXIF orientation"
@@ -248,7 +252,8 @@ def _checked_landmarks(
 def _none_left(reasons: list[Exception]) -> Exception:
     if len(reasons) == 1:
         return reasons[0]
-    listed = "; ".join(str(reason) for reason in reasons)
+    listed = "; ".join(str(reason) for reason in reasons[:3])
+    listed += f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     return ValueError(f"images: none of {len(reasons)} can be used: {listed}")
 
 
