@@ -11,7 +11,7 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import hrnfit
+from hrnfit.check import check_kind
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
 from hrnfit.fit.prepare import Prepared, prepare
@@ -73,6 +74,10 @@ def fit(
     the input cannot be fitted; bad views of several are left out and named in `warnings`.
     """
     began = time.perf_counter()
+    if start is not None:
+        check_kind("start", start, (FitResult,), "a result, such as FitResult.load(folder)")
+    if progress is not None:
+        check_kind("progress", progress, (Callable,), "a function that takes a Progress")  # type: ignore[arg-type]
     where = _device(device)
     views, warnings = load_views(images, cams, masks, landmarks, frames, max_size)
     chosen = _recipe(recipe, views, overrides)
@@ -129,6 +134,8 @@ def _recipe(
         if overrides:
             raise ValueError("overrides: a Recipe object takes none; use dataclasses.replace")
         return recipe
+    if recipe is not None:
+        check_kind("recipe", recipe, (str, Path), "a name, a YAML file or a Recipe")
     if recipe is None:
         known = all(view.camera_known for view in views)
         recipe = "single_view" if len(views) == 1 else "rig" if known else "multi_view"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrnfit.check import check_one_of
+from hrnfit.check import check_kind, check_one_of
 from hrnfit.io.image import ImageSource
 from hrnfit.observe.observation import Landmarks
 
@@ -49,6 +49,7 @@ def masks_by_name(
                 f"masks: {', '.join(masks) or '(none)'}"
             )
     if not isinstance(masks, Mapping):
+        check_kind("masks", masks, (Sequence,), "a folder, or masks by image name or in order")
         if len(masks) != len(names):
             raise ValueError(f"masks: {len(masks)} given for {len(names)} images; give one each")
         masks = {n: m for n, m in zip(names, masks, strict=True) if m is not None}
@@ -78,6 +79,8 @@ def landmarks_by_name(
         by_name = dict(given)
         _warn_missing("landmarks", names, by_name, warnings)
     else:
+        kinds = (Sequence, np.ndarray, Tensor)
+        check_kind("landmarks", given, kinds, "a JSON file, or points by image name or in order")
         listed = list(given)
         if len(names) == 1 and len(listed) in SCHEME_BY_COUNT:
             listed = [given]
