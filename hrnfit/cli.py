@@ -23,27 +23,32 @@ EXPECTED = (ValueError, TypeError, ImportError, OSError, MemoryError)
 """What the library raises for reasons that lie with the input or the machine."""
 
 
+def shown(metavar: str) -> object:
+    """An option as the help shows it: what to give, and no default where there is none."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
 @dataclass(frozen=True)
 class Fit:
     """Fit one subject to one or several photographs and write meshes, maps and a report."""
 
-    images: tyro.conf.Positional[tuple[Path, ...]]
+    images: tyro.conf.Positional[Annotated[tuple[Path, ...], shown("IMG [IMG ...]")]]
     """Photographs of one person: PNG, JPEG or TIFF."""
-    cameras: Path | None = None
+    cameras: Annotated[Path | None, shown("FILE")] = None
     """Camera file of a calibrated rig (OpenCV list in JSON); without it the cameras are estimated."""
-    model: str = "generic"
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "generic"
     """Face model: a name that `hrnfit models list` shows, or a file."""
-    recipe: str | None = None
+    recipe: Annotated[str | None, shown("NAME")] = None
     """single_view, multi_view, rig, preview or a YAML file; chosen by the input when not given."""
-    out: Path = Path("hrnfit_out")
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("hrnfit_out")
     """Folder of the results."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
-    max_size: int | None = None
+    max_size: Annotated[int | None, shown("PX")] = None
     """Longest side of the images, px; larger ones are shrunk while reading."""
-    landmarks: Path | None = None
-    """JSON file with 68, 478 or 5 points per image, instead of the detector."""
-    masks: Path | None = None
+    landmarks: Annotated[Path | None, shown("FILE")] = None
+    """JSON file {image name: [[x, y], ...]} with 68, 478 or 5 points each, instead of the detector."""
+    masks: Annotated[Path | None, shown("DIR")] = None
     """Folder of masks named like the images; white where the face may be compared."""
     set: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")
@@ -83,7 +88,7 @@ class Fit:
 class Demo:
     """Fit a public domain photograph, and three views of a synthetic subject with known truth."""
 
-    out: Path = Path("hrnfit_demo")
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("hrnfit_demo")
     """Folder of the results."""
     quiet: bool = False
     """Show no progress bars."""
@@ -101,7 +106,7 @@ class Demo:
 class Cameras:
     """Check a camera file and show what it says, in the units of this library."""
 
-    file: tyro.conf.Positional[Path]
+    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """Camera file: OpenCV list in JSON."""
     debug: bool = False
     """Show the library's messages, and the whole traceback of an error."""

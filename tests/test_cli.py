@@ -148,6 +148,8 @@ def test_help_and_version(capsys):
     assert exit_code() == 0
     assert exit_code("fit", "--help") == 0
     shown = capsys.readouterr().out
+    assert "None" not in shown
+    assert "IMG [IMG ...]" in shown
     for option in ("--cameras", "--model", "--recipe", "--out", "--device", "--max-size", "--set"):
         assert option in shown
 

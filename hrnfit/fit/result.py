@@ -95,7 +95,8 @@ class FitResult:
     sharing: Sharing
     """Which view uses which row of the state."""
     cameras: tuple[Camera, ...]
-    """Per view, with correction and focal length applied; original pixels, world mm."""
+    """Per view, with correction and focal length applied; pixels of the image as fitted (`max_size` shrinks
+    it), world mm."""
     view_names: tuple[str, ...]
     meshes: Mapping[str, tuple[MeshLevel, ...]]
     """Per level, one mesh per frame; the same topology within a level."""
