@@ -38,6 +38,15 @@ def test_srgb_by_hand():
     torch.testing.assert_close(linear_from_srgb(values), expected, atol=1e-7, rtol=0)
 
 
+def test_codes_do_not_depend_on_the_blocks_they_are_encoded_in(monkeypatch):
+    image = torch.rand(7, 5, 3, generator=torch.Generator().manual_seed(0))
+    whole = encode_srgb(image)
+    monkeypatch.setattr(module, "BLOCK", 4)
+    assert np.array_equal(encode_srgb(image), whole)
+    assert encode_srgb(torch.zeros(0, 3)).shape == (0, 3)
+    assert encode_srgb(torch.tensor(1.0), bits=16) == 65535
+
+
 def test_srgb_round_trip_and_gradients():
     x = torch.tensor([-0.2, 0.0, 1e-4, 0.1, 0.7, 1.5], dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(linear_from_srgb(srgb_from_linear(x)), x, atol=1e-7, rtol=0)
