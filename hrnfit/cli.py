@@ -55,7 +55,7 @@ class Fit:
     ] = ()
     """Change one entry of the recipe, such as stages.skin-384.steps=5; may be given several times."""
     quiet: bool = False
-    """Show no progress and no summary."""
+    """Show no progress and no summary; warnings still go to standard error."""
     debug: bool = False
     """Show the library's messages, and the whole traceback of an error."""
 
@@ -82,6 +82,9 @@ class Fit:
         save_or_rescue(result, self.out)
         if not self.quiet:
             cli_progress.summarise(result, self.out)
+            return
+        for warning in result.warnings:
+            print(f"hrnfit: warning: {warning}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,12 @@ def test_every_option_reaches_the_fit(recorded, capsys):
     assert str(Path("there") / "report.html") in shown
 
 
-def test_quiet_says_nothing_and_asks_for_no_progress(recorded, capsys):
+def test_quiet_says_warnings_only_and_asks_for_no_progress(recorded, capsys):
     assert exit_code("fit", "a.png", "--quiet") == 0
     assert recorded.calls[0]["progress"] is None
-    assert capsys.readouterr().out == ""
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "hrnfit: warning: view 'b' is left out: too dark\n"
 
 
 @pytest.mark.parametrize(
