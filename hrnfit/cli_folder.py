@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 def check_folder(out: Path) -> None:
     """Raise OSError when results could not be written there; creates nothing that stays."""
+    from hrnfit.fit.export import check_not_ours
+
+    check_not_ours(out)
     place = out.resolve()
     while not place.exists():
         place = place.parent

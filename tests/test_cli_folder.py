@@ -55,6 +55,12 @@ def test_a_writable_place_passes_and_nothing_is_left_there(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_rig_is_not_overwritten_by_its_result(tmp_path):
+    (tmp_path / "cameras.json").write_text("[]")
+    with pytest.raises(FileExistsError, match=r"cameras\.json there would be overwritten"):
+        cli_folder.check_folder(tmp_path)
+
+
 def test_a_refused_place_is_named(tmp_path, monkeypatch):
     def refused(dir: Path):
         raise PermissionError(errno.EACCES, "Permission denied")
