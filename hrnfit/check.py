@@ -32,6 +32,12 @@ def check_shape(name: str, value: ArrayLike, shape: Sequence[int | str], advice:
         raise ValueError(_with_advice(f"{name}: expected ({text}{comma}), got {got}", advice))
 
 
+def check_kind(name: str, value: object, kinds: tuple[type, ...], expected: str) -> None:
+    """`value` is one of the kinds; `expected` says it in the user's words."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name}: expected {expected}, got {type(value).__name__}")
+
+
 def check_finite(name: str, value: ArrayLike, advice: str = "") -> None:
     """No NaN and no infinity in `value`."""
     finite = torch.isfinite(torch.as_tensor(value))

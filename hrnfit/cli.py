@@ -1,6 +1,7 @@
 """The command line: `hrnfit fit | demo | cameras | models`. Each command is a dataclass of its options.
 
-What goes wrong is said in one sentence with exit code 2; `--debug` shows where it happened.
+What goes wrong is said in one sentence, with exit code 2, or 1 when the fault is ours; `--debug` shows
+where it happened.
 """
 
 from __future__ import annotations
@@ -11,44 +12,50 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import tyro
 
 import hrnfit
+from hrnfit.cli_folder import check_folder, save_or_rescue
 
 EXPECTED = (ValueError, TypeError, ImportError, OSError, MemoryError)
 """What the library raises for reasons that lie with the input or the machine."""
+
+
+def shown(metavar: str) -> object:
+    """An option as the help shows it: what to give, and no default where there is none."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
 @dataclass(frozen=True)
 class Fit:
     """Fit one subject to one or several photographs and write meshes, maps and a report."""
 
-    images: tyro.conf.Positional[tuple[Path, ...]]
+    images: tyro.conf.Positional[Annotated[tuple[Path, ...], shown("IMG [IMG ...]")]]
     """Photographs of one person: PNG, JPEG or TIFF."""
-    cameras: Path | None = None
+    cameras: Annotated[Path | None, shown("FILE")] = None
     """Camera file of a calibrated rig (OpenCV list in JSON); without it the cameras are estimated."""
-    model: str = "generic"
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "generic"
     """Face model: a name that `hrnfit models list` shows, or a file."""
-    recipe: str | None = None
+    recipe: Annotated[str | None, shown("NAME")] = None
     """single_view, multi_view, rig, preview or a YAML file; chosen by the input when not given."""
-    out: Path = Path("hrnfit_out")
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("hrnfit_out")
     """Folder of the results."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
-    max_size: int | None = None
+    max_size: Annotated[int | None, shown("PX")] = None
     """Longest side of the images, px; larger ones are shrunk while reading."""
-    landmarks: Path | None = None
-    """JSON file with 68, 478 or 5 points per image, instead of the detector."""
-    masks: Path | None = None
+    landmarks: Annotated[Path | None, shown("FILE")] = None
+    """JSON file {image name: [[x, y], ...]} with 68, 478 or 5 points each, instead of the detector."""
+    masks: Annotated[Path | None, shown("DIR")] = None
     """Folder of masks named like the images; white where the face may be compared."""
     set: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")
     ] = ()
     """Change one entry of the recipe, such as stages.skin-384.steps=5; may be given several times."""
     quiet: bool = False
-    """Show no progress and no summary."""
+    """Show no progress and no summary; warnings still go to standard error."""
     debug: bool = False
     """Show the library's messages, and the whole traceback of an error."""
 
@@ -58,6 +65,7 @@ class Fit:
         overrides = parse_overrides(self.set)
         if not self.images:
             raise ValueError("images: none given; name at least one photograph")
+        check_folder(self.out)
         with cli_progress.bars(quiet=self.quiet) as progress:
             result = hrnfit.fit(
                 list(self.images),
@@ -71,16 +79,19 @@ class Fit:
                 overrides=overrides or None,
                 progress=progress,
             )
-        result.save(self.out)
+        save_or_rescue(result, self.out)
         if not self.quiet:
             cli_progress.summarise(result, self.out)
+            return
+        for warning in result.warnings:
+            print(f"hrnfit: warning: {warning}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
 class Demo:
     """Fit a public domain photograph, and three views of a synthetic subject with known truth."""
 
-    out: Path = Path("hrnfit_demo")
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("hrnfit_demo")
     """Folder of the results."""
     quiet: bool = False
     """Show no progress bars."""
@@ -90,6 +101,7 @@ class Demo:
     def run(self) -> None:
         from hrnfit.demo import run_demo
 
+        check_folder(self.out)
         run_demo(self.out, quiet=self.quiet)
 
 
@@ -97,7 +109,7 @@ class Demo:
 class Cameras:
     """Check a camera file and show what it says, in the units of this library."""
 
-    file: tyro.conf.Positional[Path]
+    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """Camera file: OpenCV list in JSON."""
     debug: bool = False
     """Show the library's messages, and the whole traceback of an error."""
@@ -147,7 +159,8 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exits with 0, with 2 after an error in the input, with 130 when interrupted."""
+    """Run one command; exits with 0, with 2 after an error in the input, with 1 after one of ours, with
+    130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(USAGE)
@@ -174,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def guarded(run: Callable[[], object], *, debug: bool) -> None:
-    """Run, and turn what the library raises for the user into one sentence and exit code 2."""
+    """Run, and turn whatever is raised into one sentence and an exit code."""
     logger = logging.getLogger("hrnfit")
     logger.addHandler(logging.StreamHandler() if debug else logging.NullHandler())
     if debug:
@@ -186,20 +199,30 @@ def guarded(run: Callable[[], object], *, debug: bool) -> None:
             raise
         fail(sentence(error))
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print("interrupted; no result was written", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        if debug:
+            raise
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch
+            fail(sentence(MemoryError()))
+        fail(
+            f"{type(error).__name__}: {sentence(error)}; this should not happen: please report what "
+            "the same command shows with --debug",
+            code=1,
+        )
 
 
 def sentence(error: BaseException) -> str:
     """The message of an error on one line, in words also where Python gives only a type."""
     if isinstance(error, MemoryError):
         return "out of memory; shrink the images with --max-size, or take fewer"
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def fail(message: str) -> None:
-    """Say what is wrong on standard error and exit with 2."""
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Say what is wrong on standard error and exit."""
     print(f"hrnfit: error: {message}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(code)

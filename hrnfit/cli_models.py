@@ -70,6 +70,8 @@ def add(
             f"there is a model '{name}' already ({target}); choose another name or "
             "pass --replace-existing"
         )
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; check the path")
     loaded = _imported(path, part)
     loaded = replace(loaded, info=replace(loaded.info, name=name))
     save_model(loaded, target)

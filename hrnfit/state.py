@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.brief import brief
+
 SHAREABLE = ("expression", "pose", "light", "displacement")
 """Leaves with one row per view, per frame or per subject; `Sharing` says which."""
 
@@ -42,6 +44,8 @@ class FaceState:
     """Spherical harmonics of the light in the world frame, linear RGB; view or rig."""
     albedo_map: Float[Tensor, "R R 3"]
     """Offset added to the model's albedo in UV, linear RGB; subject."""
+
+    __repr__ = brief
 
     def replace(self, **leaves: Tensor) -> FaceState:
         """A copy with some leaves replaced."""

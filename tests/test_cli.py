@@ -68,10 +68,12 @@ def test_every_option_reaches_the_fit(recorded, capsys):
     assert str(Path("there") / "report.html") in shown
 
 
-def test_quiet_says_nothing_and_asks_for_no_progress(recorded, capsys):
+def test_quiet_says_warnings_only_and_asks_for_no_progress(recorded, capsys):
     assert exit_code("fit", "a.png", "--quiet") == 0
     assert recorded.calls[0]["progress"] is None
-    assert capsys.readouterr().out == ""
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "hrnfit: warning: view 'b' is left out: too dark\n"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,12 @@ def test_quiet_says_nothing_and_asks_for_no_progress(recorded, capsys):
         (ValueError("images: two\n  lines"), "images: two lines"),
         (ImportError("no mediapipe; pip install 'hrnfit[detect]'"), "hrnfit[detect]"),
         (OSError(28, "No space left on device", "out/maps"), "out/maps: No space left on device"),
+        (
+            OSError(28, "cannot save: the disk is full"),
+            "hrnfit: error: cannot save: the disk is full",
+        ),
         (MemoryError(), "--max-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "--max-size"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(monkeypatch, capsys, error, said):
@@ -95,6 +102,25 @@ def test_an_error_is_one_line_and_exit_code_2(monkeypatch, capsys, error, said):
     assert shown.count("\n") == 1
     with pytest.raises(type(error)):
         cli.main(["fit", "a.png", "--quiet", "--debug"])
+
+
+def test_a_fault_of_ours_is_one_line_too_and_exit_code_1(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("hrnfit.fit.fit.fit", lambda *_, **__: 1 // 0)
+    assert exit_code("fit", "a.png", "--quiet", "--out", str(tmp_path)) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("hrnfit: error: ZeroDivisionError: ")
+    assert "--debug" in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_fit(recorded, capsys, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for out in (file, file / "below"):
+        assert exit_code("fit", "a.png", "--quiet", "--out", str(out)) == 2
+        assert f"{file} is a file; choose another folder" in capsys.readouterr().err
+    assert exit_code("demo", "--out", str(file)) == 2
+    assert recorded.calls == []
 
 
 @pytest.mark.parametrize(
@@ -124,6 +150,8 @@ def test_help_and_version(capsys):
     assert exit_code() == 0
     assert exit_code("fit", "--help") == 0
     shown = capsys.readouterr().out
+    assert "None" not in shown
+    assert "IMG [IMG ...]" in shown
     for option in ("--cameras", "--model", "--recipe", "--out", "--device", "--max-size", "--set"):
         assert option in shown
 

@@ -57,7 +57,7 @@ def test_broken_models_are_listed_as_such(added, capsys):
     [
         (["add", "new", "given.npz", "--part", "hair"], "--part: expected face or head"),
         (["add", "generic", "given.npz"], "taken"),
-        (["add", "new", "absent.npz"], "no such file"),
+        (["add", "new", "absent.npz"], r"^absent\.npz: no such file or folder; check the path$"),
         (["info", "studi"], "did you mean 'studio'"),
     ],
 )

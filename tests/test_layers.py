@@ -10,14 +10,23 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "hrnfit"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("check", "tree"),
+    ("brief", "check", "tree"),
     ("geometry", "camera", "state"),
     ("model", "render", "solve", "nets", "io"),
     ("observe",),
     ("prediction",),
     ("energy",),
     ("fit", "metrics"),
-    ("cli", "__main__", "cli_models", "cli_progress", "demo", "synthetic", "__init__"),
+    (
+        "cli",
+        "__main__",
+        "cli_folder",
+        "cli_models",
+        "cli_progress",
+        "demo",
+        "synthetic",
+        "__init__",
+    ),
 )
 """From the bottom; a module may import its own part and any lower layer."""
 

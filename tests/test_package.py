@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -53,6 +54,12 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_importing_every_part_leaves_the_optional_libraries_alone():
     statement = "; ".join(f"import hrnfit.{name}" for name in WHOLE)
     assert not modules_after(statement) & set(OPTIONAL)
+
+
+def test_help_on_fit_names_its_arguments():
+    shown = inspect.getdoc(hrnfit.fit) or ""
+    for argument in inspect.signature(hrnfit.fit).parameters:
+        assert argument in shown.split("Fit one subject", 1)[1], argument
 
 
 def test_every_public_name_is_there():

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hrnfit.fit.archive import RESULT_FILE, finite, read_document, save_archive
@@ -29,6 +29,9 @@ from hrnfit.tree import write_bytes
 
 log = logging.getLogger(__name__)
 
+TOP = tuple(map(Path, ("cameras.json", "landmarks.json", "report.html", "state.npz")))
+"""What every result has at the top of its folder, beside `result.json`."""
+
 Progress = Callable[[str, float], None]
 """Told the name of each part and the fraction done, 0..1."""
 
@@ -37,13 +40,14 @@ def save_result(result: FitResult, directory: str | Path, progress: Progress | N
     """Write everything into `directory` and return it; raises OSError with advice.
 
     Files of an earlier result there are replaced or, if this one has no such file, removed. Other
-    files in the folder stay.
+    files in the folder stay: one that would be overwritten is an error.
     """
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
         raise NotADirectoryError(
             errno.ENOTDIR, f"cannot save to {directory}: it is a file; choose another folder"
         )
+    check_not_ours(directory)
     try:
         target = directory.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +63,19 @@ def save_result(result: FitResult, directory: str | Path, progress: Progress | N
         shutil.rmtree(temporary, ignore_errors=True)
     log.info("result written to %s", directory)
     return directory
+
+
+def check_not_ours(directory: Path, names: Iterable[Path] = TOP) -> None:
+    """Raise FileExistsError when a result would overwrite what no result has put there: a rig's own
+    cameras.json, say."""
+    ours = {*_files_of(directory), Path(RESULT_FILE)}
+    foreign = sorted(str(n) for n in names if n not in ours and (directory / n).is_file())
+    if foreign:
+        raise FileExistsError(
+            errno.EEXIST,
+            f"cannot save to {directory}: {', '.join(foreign[:3])} there would be overwritten and is of no "
+            "earlier result; choose another folder",
+        )
 
 
 def write_parts(result: FitResult, directory: Path, progress: Progress) -> None:
@@ -124,6 +141,7 @@ def _put_in_place(temporary: Path, target: Path) -> None:
         return
     stale = _files_of(target)
     new = [p.relative_to(temporary) for p in temporary.rglob("*") if p.is_file()]
+    check_not_ours(target, new)
     for path in sorted(new, key=lambda p: p.as_posix() == RESULT_FILE):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary / path, target / path)
@@ -149,11 +167,17 @@ def _umask() -> int:
 
 
 def _explained(directory: Path, error: OSError) -> OSError:
+    if str(error.strerror).startswith("cannot save"):  # said already, by `check_not_ours`
+        return error
     reasons = {
         errno.ENOSPC: "the disk is full; free some space or choose another folder",
         errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
         errno.EACCES: "no permission to write there; choose another folder",
         errno.EROFS: "the file system is read-only; choose another folder",
+        errno.EFBIG: "a file would be larger than allowed; raise `ulimit -f` or choose another folder",
+        errno.EEXIST: "a part of the path is a file, not a folder; choose another folder",
+        errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder",
+        errno.ENOENT: "that folder cannot be made; choose another folder",
     }
     reason = reasons.get(error.errno or 0, error.strerror or str(error))
     text = f"cannot save the result to {directory}: {reason}; what was there before is untouched"

@@ -11,7 +11,7 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import hrnfit
+from hrnfit.check import check_kind
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
 from hrnfit.fit.prepare import Prepared, prepare
@@ -63,13 +64,20 @@ def fit(
     or a dict by name. cams: a camera file, `Camera` objects, or None when unknown. frames: instant of
     each view; by default all one with cameras, each its own without. recipe: a name, a YAML file or
     a `Recipe`; by default `single_view`, `multi_view` or `rig`, as the input is. overrides: dotted
-    recipe keys. device: `auto`, `cpu` or `cuda`. max_size: longest image side, px. start: an earlier
-    result of the same views to continue from.
+    recipe keys. device: `auto`, `cpu` or `cuda`. max_size: longest image side, px; the cameras of the
+    result are those of the shrunk images. start: an earlier result of the same views to continue from.
+    model: a name, a file or a `FaceModel`. masks: a folder, or images by name; 1 (white) keeps a pixel.
+    landmarks: a JSON file, or (68 | 478 | 5, 2) pixels by image name, NaN where missing; by default
+    `detector` finds them (MediaPipe). progress: called with a `Progress` after each step.
 
     Lengths are mm. Raises ValueError, TypeError, FileNotFoundError or ImportError with advice when
     the input cannot be fitted; bad views of several are left out and named in `warnings`.
     """
     began = time.perf_counter()
+    if start is not None:
+        check_kind("start", start, (FitResult,), "a result, such as FitResult.load(folder)")
+    if progress is not None:
+        check_kind("progress", progress, (Callable,), "a function that takes a Progress")  # type: ignore[arg-type]
     where = _device(device)
     views, warnings = load_views(images, cams, masks, landmarks, frames, max_size)
     chosen = _recipe(recipe, views, overrides)
@@ -126,6 +134,8 @@ def _recipe(
         if overrides:
             raise ValueError("overrides: a Recipe object takes none; use dataclasses.replace")
         return recipe
+    if recipe is not None:
+        check_kind("recipe", recipe, (str, Path), "a name, a YAML file or a Recipe")
     if recipe is None:
         known = all(view.camera_known for view in views)
         recipe = "single_view" if len(views) == 1 else "rig" if known else "multi_view"

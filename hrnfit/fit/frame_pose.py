@@ -10,7 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.fit.landmark_views import FACE_DIAGONAL, LandmarkView
-from hrnfit.geometry.align import Triangulation, align_rigid, camera_from_points, triangulate
+from hrnfit.geometry.align import (
+    Triangulation,
+    align_rigid,
+    align_similarity,
+    camera_from_points,
+    triangulate,
+)
 from hrnfit.geometry.rotation import rigid_inverse, rigid_matrix
 
 RAY_WIDTH = 3.0
@@ -22,45 +28,63 @@ CONTRADICTION = 5.0
 
 def frame_pose(views: Sequence[LandmarkView], log_focal: float = 0.0) -> Float[Tensor, "4 4"]:
     """T_world_head of the mean face: triangulated when two or more calibrated views share a scheme."""
-    group = _largest_group(views)
+    group = calibrated_group(views)
     if len(group) < 2:
         return _pose_from_view(max(views, key=lambda view: view.diagonal), log_focal)
-    points = _triangulate(group)
     mean = group[0].basis.mean
     # points that two rays agree on; fewer than two say nothing of depth
-    weight = (points.weight.sum(0) - points.weight.amax(0)).clamp_min(0.0)
-    if int((weight > 1e-3).sum()) < 4:
+    points, agreed = met_points(triangulated(group))
+    if int((agreed > 1e-3).sum()) < 4:
         return _pose_from_view(max(views, key=lambda view: view.diagonal), log_focal)
+    weight = agreed
     for _ in range(10):
-        pose = align_rigid(mean, points.points, weight + 1e-12)
-        error = (pose.apply(mean) - points.points).norm(dim=-1)
+        pose = align_rigid(mean, points, weight)
+        error = (pose.apply(mean) - points).norm(dim=-1)
         # 8 mm: the mean face differs from a real one by this much at the chin and the ears
-        weight = (points.weight.sum(0) - points.weight.amax(0)).clamp_min(0.0)
-        weight = weight / (1.0 + (error / 8.0).square()).square()
+        weight = agreed / (1.0 + (error / 8.0).square()).square()
     return pose.matrix
 
 
 def inconsistent_view(views: Sequence[LandmarkView]) -> str | None:
     """The calibrated view without which the others agree; None when all agree, or none explains it."""
-    group = _largest_group(views)
+    group = calibrated_group(views)
     if len(group) < 3:
         return None
     before = _disagreement(group)
     if before < CONTRADICTION:
         return None
     without = [_disagreement([*group[:i], *group[i + 1 :]]) for i in range(len(group))]
-    best = min(range(len(group)), key=without.__getitem__)
-    return group[best].name if without[best] < 0.6 * before else None
+    least = min(without)
+    if least >= 0.6 * before:
+        return None
+    # A wrong view may meet one other by chance, at points that look like no face.
+    explains = [i for i, rest in enumerate(without) if rest < max(CONTRADICTION, 1.2 * least)]
+    best = min(explains, key=lambda i: strangeness([*group[:i], *group[i + 1 :]]))
+    return group[best].name
+
+
+def strangeness(group: Sequence[LandmarkView]) -> float:
+    """Mean distance of the triangulated points from the mean face, over the face's size."""
+    points, weight = met_points(triangulated(group))
+    shape = align_similarity(group[0].basis.mean, points, weight)
+    distance = (shape.apply(group[0].basis.mean) - points).norm(dim=-1)
+    return float((weight * distance).sum() / weight.sum() / shape.scale.abs().clamp_min(1e-9))
+
+
+def met_points(found: Triangulation) -> tuple[Float[Tensor, "L 3"], Float[Tensor, "L"]]:
+    """Triangulated points, and how far at least two rays agree on each."""
+    weight = (found.weight.sum(0) - found.weight.amax(0)).clamp_min(0.0)
+    return found.points, weight + 1e-12
 
 
 def disagreement(views: Sequence[LandmarkView]) -> float:
     """Worst view's median distance of its rays from the triangulated points, mm; 0 for one view."""
-    group = _largest_group(views)
+    group = calibrated_group(views)
     return _disagreement(group) if len(group) > 1 else 0.0
 
 
 def _disagreement(group: Sequence[LandmarkView]) -> float:
-    points = _triangulate(group)
+    points = triangulated(group)
     worst = 0.0
     for view, error in zip(group, points.error, strict=True):
         seen = view.weight > 0.1
@@ -68,7 +92,7 @@ def _disagreement(group: Sequence[LandmarkView]) -> float:
     return worst
 
 
-def _largest_group(views: Sequence[LandmarkView]) -> list[LandmarkView]:
+def calibrated_group(views: Sequence[LandmarkView]) -> list[LandmarkView]:
     """Calibrated views of the scheme that most of them use."""
     known = [view for view in views if view.camera_known]
     if not known:
@@ -77,7 +101,8 @@ def _largest_group(views: Sequence[LandmarkView]) -> list[LandmarkView]:
     return [view for view in known if view.scheme == scheme]
 
 
-def _triangulate(group: Sequence[LandmarkView]) -> Triangulation:
+def triangulated(group: Sequence[LandmarkView]) -> Triangulation:
+    """Points of one scheme from all its calibrated views, world mm."""
     pixels = torch.stack([view.pixels for view in group])
     confidence = torch.stack([view.weight for view in group])
     projection = torch.stack([view.K @ view.T_cam_world[:3] for view in group])

@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.fit.initialize import Start, initialize
+from hrnfit.fit.landmark_views import landmark_views
 from hrnfit.fit.recipe import Recipe
+from hrnfit.fit.rig_check import check_rig
 from hrnfit.fit.scene import Scene
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.face_model import FaceModel
@@ -22,6 +24,18 @@ from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.state import FaceState, Sharing, zero_state
 
 log = logging.getLogger(__name__)
+
+FRONTAL = 0.7
+"""Cosine of the angle from the front, 45 degrees, up to which the detector finds a face that is there.
+It found the heads of our test rig up to 60."""
+
+BLIND = (
+    "is left out: no face was found in it, though its camera looks at the face from the front; "
+    "check that the image belongs to its camera, or pass landmarks for it"
+)
+SIDEWAYS = (
+    "has no landmarks: no face was found in it; it is used all the same, as its camera is known"
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,18 @@ def prepare(
     """Landmarks where none were given, the start from them, and masks where none were given.
 
     Views that show no face, or contradict the others, are left out with a warning as long as one
-    remains; a calibrated view needs no landmarks of its own.
+    remains; a calibrated view from the side needs no landmarks of its own.
     """
     views, warnings = with_landmarks(views, detector)
+    check_rig(landmark_views(views, model))
     focal_known = [view.focal_known for view in views]
     start = initialize(views, model, focal_known, recipe.start)
-    kept = [i for i, v in enumerate(views) if v.name not in start.dropped or _seen_by_rig(v, start)]
+    fates = _without_landmarks(views, start)
+    left_out = {*start.dropped, *(name for name, fate in fates.items() if fate == BLIND)}
+    kept = [i for i, view in enumerate(views) if view.name not in left_out]
+    notes = [f"view {name!r} {fate}" for name, fate in fates.items()]
+    for text in notes:
+        log.warning(text)
     state, sharing, frames = _state(views, kept, start, model, recipe)
     views = tuple(replace(views[i], frame=f) for i, f in zip(kept, frames, strict=True))
     model, state = model.to(device), state.to(device)  # type: ignore[attr-defined]
@@ -62,12 +82,19 @@ def prepare(
         1e-4 if v.camera_known else s.exif_deviation if v.focal_known else s.focal_deviation
         for v in views
     ]
-    return Prepared(scene, state, torch.tensor(deviations), (*warnings, *start.warnings))
+    return Prepared(scene, state, torch.tensor(deviations), (*warnings, *start.warnings, *notes))
 
 
-def _seen_by_rig(view: View, start: Start) -> bool:
-    """A calibrated view without landmarks still shows the face; one that contradicts does not."""
-    return view.camera_known and view.landmarks is None and view.name in start.dropped
+def _without_landmarks(views: Sequence[View], start: Start) -> dict[str, str]:
+    """What becomes of calibrated views without landmarks, by where their cameras stand."""
+    fates = {}
+    for view in views:
+        if view.landmarks is None and view.name not in start.dropped:
+            T = start.pose_reference[view.frame].double().cpu()
+            towards = T[:3, :3].mT @ (view.camera.centre.double().cpu() - T[:3, 3])
+            frontal = float(towards[2]) > FRONTAL * float(towards.norm())
+            fates[view.name] = BLIND if frontal else SIDEWAYS
+    return fates
 
 
 def with_landmarks(
@@ -81,8 +108,8 @@ def with_landmarks(
     for view in views:
         if view.landmarks is None:
             view = replace(view, landmarks=detector.detect(view.image))
-            if view.landmarks is None:
-                warnings.append(f"view {view.name!r}: no face was found in it")
+            if view.landmarks is None and not view.camera_known:
+                warnings.append(f"view {view.name!r} is left out: no face was found in it")
         found.append(view)
     if all(view.landmarks is None for view in found):
         names = ", ".join(view.name for view in found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -33,6 +34,14 @@ SETTINGS: dict[str, type] = {
     "lbfgs": FirstOrderSettings,
 }
 SHARES = ("view", "frame", "subject")
+LEAST = {"size": 16, "texels": 8, "steps": 1, "rounds": 1, "max_steps": 1}
+LEAST |= {"deformation": 4, "displacement": 8, "albedo": 8}
+"""Smallest value of a setting; of the others 0, without 0 itself where they divide (`_deviation`,
+`_scale`)."""
+MOST: dict[str, int] = dict.fromkeys(
+    ("size", "texels", "deformation", "displacement", "albedo"), 8192
+)
+"""Largest side of a window or a map: ten maps of 8192 texels take 8 GB."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,8 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, object] | None
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = _folder() / f"{name_or_path}.yaml"
+    if not path.is_file() and Path(name_or_path).is_file():
+        raise ValueError(f"recipe {name_or_path}: expected a file that ends in .yaml or .yml")
     if not path.is_file():
         raise FileNotFoundError(
             f"recipe {str(name_or_path)!r}: no such recipe; known are {', '.join(recipe_names())}, "
@@ -106,7 +117,7 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, object] | None
         )
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"recipe {path}: not valid YAML: {error}") from error
     if not isinstance(document, dict):
         raise ValueError(f"recipe {path}: expected a mapping with name and stages")
@@ -145,6 +156,9 @@ def build(kind: type, values: Any, where: str, allowed: set[str] | None = None) 
             hint = f"did you mean {nearest[0]!r}? " if nearest else ""
             raise ValueError(f"{where}: unknown key {key!r}; {hint}known: {', '.join(known)}")
     arguments = {k: convert(hints[k], v, f"{where}: {k}") for k, v in values.items() if k in known}
+    for key, value in arguments.items():
+        if hints[key] in (int, float):
+            _check_range(key, value, f"{where}: {key}")
     missing = [
         f.name
         for f in dataclasses.fields(kind)
@@ -182,12 +196,23 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     return str(value) if hint is str else value
 
 
+def _check_range(key: str, value: float, where: str) -> None:
+    least, most = LEAST.get(key, 0), MOST.get(key, math.inf)
+    if value < least or value > most:
+        limits = f"at least {least}" if most == math.inf else f"{least} to {most}"
+        raise ValueError(f"{where}: expected {limits}, got {value:g}")
+    if value == 0 and key.endswith(("_deviation", "_scale")):
+        raise ValueError(f"{where}: expected a number above 0, got 0; 1e-6 holds it fixed")
+
+
 def _number(kind: type, value: Any, where: str) -> Any:
     try:
+        if not math.isfinite(float(value)):
+            raise ValueError
         if isinstance(value, bool) or (kind is int and float(value) != int(float(value))):
             raise ValueError
         return kind(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         noun = "a whole number" if kind is int else "a number"
         raise ValueError(f"{where}: expected {noun}, got {value!r}") from None
 

@@ -14,6 +14,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.brief import brief
 from hrnfit.camera import Camera
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import Landmarks
@@ -62,6 +63,8 @@ class MeshLevel:
     landmarks: Mapping[str, Float[Tensor, "_ 3"]] = field(default_factory=dict)
     """Model landmarks on this surface by scheme, world mm; NaN where the model lacks the point."""
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Maps:
@@ -80,6 +83,8 @@ class Maps:
     normal: Float[Tensor, "H2 W2 3"]
     """Unit normals of the fine surface in the head frame (x to the subject's left, y up, z out)."""
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
@@ -90,7 +95,8 @@ class FitResult:
     sharing: Sharing
     """Which view uses which row of the state."""
     cameras: tuple[Camera, ...]
-    """Per view, with correction and focal length applied; original pixels, world mm."""
+    """Per view, with correction and focal length applied; pixels of the image as fitted (`max_size` shrinks
+    it), world mm."""
     view_names: tuple[str, ...]
     meshes: Mapping[str, tuple[MeshLevel, ...]]
     """Per level, one mesh per frame; the same topology within a level."""
@@ -113,6 +119,12 @@ class FitResult:
     """Per view, the landmarks the fit was given or detected, original pixels; may be empty."""
     model: FaceModel | None = field(default=None, repr=False)
     """The model of the fit; None after `load`, and then opened by its name when needed."""
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{n} {len(m[0].vertices)}" for n, m in self.meshes.items())
+        ended = "" if self.outcome is None else f"; ended: {self.outcome.name.lower()}"
+        noted = f"; {len(self.warnings)} warnings" if self.warnings else ""
+        return f"FitResult({', '.join(self.view_names)}; vertices: {sizes}{ended}{noted})"
 
     @property
     def frame(self) -> int:

@@ -47,12 +47,14 @@ def run_stages(
 ) -> tuple[FaceState, tuple[StageReport, ...], tuple[str, ...]]:
     """Final state, a report per stage, and warnings of stages that could not help."""
     reports, warnings = [], []
+    idle = [stage.name for stage in recipe.stages if not _can_help(scene, stage)]
+    if idle:
+        warnings.append(
+            f"left out for want of a second view, as they compare views: stages {', '.join(idle)}"
+        )
     for i, stage in enumerate(recipe.stages):
         scene = scene.framed(state)
-        if not _can_help(scene, stage):
-            warnings.append(
-                f"stage {stage.name!r} is left out: it compares views, and there is only one"
-            )
+        if stage.name in idle:
             continue
         show = _reporter(callback, stage, i, len(recipe.stages))
         state, solution = _solve(scene, state, stage, recipe, focal_deviation, show)

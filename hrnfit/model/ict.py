@@ -83,7 +83,10 @@ def import_folder(folder: str | Path, part: str = "face") -> LinearFaceModel:
     folder = Path(folder)
     neutral = folder / "generic_neutral_mesh.obj"
     if not neutral.is_file():
-        raise FileNotFoundError(f"{folder}: no generic_neutral_mesh.obj, so not an ICT folder")
+        raise FileNotFoundError(
+            f"{folder}: no generic_neutral_mesh.obj in it; give the folder FaceXModel of "
+            "ICT-FaceKit, or an npz file"
+        )
     mean, faces = _read_obj(neutral)
     keep = min(_count(part), len(mean))
     mean = mean[:keep]

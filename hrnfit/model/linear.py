@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hrnfit.brief import brief
 from hrnfit.model.face_model import LandmarkSet, ModelInfo
 
 
@@ -62,6 +63,8 @@ class LinearFaceModel:
     """Candidate vertices of each iBUG jaw point as the head turns, -1 padded."""
     mirror: Int[Tensor, "N"] | None = None
     """Index of each vertex's mirror image in x."""
+
+    __repr__ = brief
 
     @property
     def n_vertices(self) -> int:

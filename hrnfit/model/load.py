@@ -40,12 +40,14 @@ def load_model(name_or_path: str | Path = store.GENERIC) -> LinearFaceModel:
         # opened here: on a damaged archive np.load leaves its own handle open
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
+                raise ValueError("it holds a single array")
             keys = set(file.files)
             arrays = {} if ict.is_compact(keys) else {key: file[key] for key in keys}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        # numpy's advice for what is no npz at all is to unpickle it: not ours
+        reason = "it holds Python objects, or is no npz" if "pickle" in str(error) else str(error)
         raise ValueError(
-            f"model file {path}: not a readable npz ({error}); copy or export it again"
+            f"model file {path}: not a readable npz ({reason}); copy or export it again"
         ) from error
     if not arrays:
         return with_shipped_landmarks(ict.import_compact(path))

@@ -39,6 +39,12 @@ def check_model_arrays(arrays: Arrays, label: str) -> None:
 
 
 def _check_shapes(arrays: Arrays) -> None:
+    for key in ("faces", "uv", "albedo_mean"):
+        if key in arrays and arrays[key].size == 0:
+            raise ValueError(f"{key}: is empty, shape {arrays[key].shape}")
+    scale = arrays["mm_per_unit"]
+    if scale.shape != () or not np.issubdtype(scale.dtype, np.number):
+        raise ValueError(f"mm_per_unit: expected one number, got {scale.dtype} {scale.shape}")
     check_shape("mean", arrays["mean"], ("N", 3))
     n = len(arrays["mean"])
     check_shape("identity_basis", arrays["identity_basis"], ("I", n, 3))
@@ -95,11 +101,13 @@ def _check_landmarks(arrays: Arrays) -> None:
             raise ValueError(f"{stem}_barycentric is missing beside {key}")
         weights = arrays[f"{stem}_barycentric"]
         check_shape(f"{stem}_barycentric", weights, (count, 3))
+        check_finite(f"{stem}_barycentric", weights)
         present = arrays[key] >= 0
         if np.abs(weights[present].sum(axis=1) - 1.0).max(initial=0.0) > 1e-3:
             raise ValueError(f"{stem}_barycentric: rows must sum to 1")
         if f"{stem}_spread" in arrays:
             check_shape(f"{stem}_spread", arrays[f"{stem}_spread"], (count,))
+            check_finite(f"{stem}_spread", arrays[f"{stem}_spread"])
 
 
 def _check_values(arrays: Arrays) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrnfit.check import check_one_of
+from hrnfit.check import check_kind, check_one_of
 from hrnfit.io.image import ImageSource
 from hrnfit.observe.observation import Landmarks
 
@@ -49,6 +49,7 @@ def masks_by_name(
                 f"masks: {', '.join(masks) or '(none)'}"
             )
     if not isinstance(masks, Mapping):
+        check_kind("masks", masks, (Sequence,), "a folder, or masks by image name or in order")
         if len(masks) != len(names):
             raise ValueError(f"masks: {len(masks)} given for {len(names)} images; give one each")
         masks = {n: m for n, m in zip(names, masks, strict=True) if m is not None}
@@ -72,12 +73,14 @@ def landmarks_by_name(
             given = {names[0]: given}
         elif not any(name in given for name in names):
             raise ValueError(
-                f"landmarks: none is named like an image; images: {', '.join(names)}; "
-                f"landmarks: {', '.join(map(str, given))}"
+                "landmarks: none is named like an image; expected {image name: [[x, y], ...]} in pixels; "
+                f"images: {', '.join(names)}; landmarks: {', '.join(map(str, given)) or '(none)'}"
             )
         by_name = dict(given)
         _warn_missing("landmarks", names, by_name, warnings)
     else:
+        kinds = (Sequence, np.ndarray, Tensor)
+        check_kind("landmarks", given, kinds, "a JSON file, or points by image name or in order")
         listed = list(given)
         if len(names) == 1 and len(listed) in SCHEME_BY_COUNT:
             listed = [given]

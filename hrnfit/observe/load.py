@@ -7,7 +7,7 @@ left out with a warning; when none is left, the first reason is raised.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hrnfit.camera import Camera, check_camera, check_rig_scale
-from hrnfit.check import check_shape
+from hrnfit.check import check_kind, check_shape
 from hrnfit.io.cameras import load_cameras
 from hrnfit.io.image import ImageSource, Photograph, load_image, read_mask
 from hrnfit.observe.given import GivenLandmarks, landmarks_by_name, masks_by_name
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 GUESSED_FOCAL = 2.0
 """Focal length of an unknown camera over the image's long side: a 72 mm lens on 36 mm film, in the
 middle of the 50-100 mm that portraits are taken with. The fit estimates it; this is its start."""
+
+SOURCE = (str, Path, np.ndarray, Tensor)
+"""The kinds of one `ImageSource`."""
 
 Images = ImageSource | Sequence[ImageSource] | Mapping[str, ImageSource]
 Cameras = str | Path | Camera | Sequence[Camera] | None
@@ -51,6 +54,8 @@ def load_views(
     frames: instant of each image; default: all one with cameras, each its own without.
     max_size: longest side, px; larger images are shrunk, with their camera and landmarks.
     """
+    if max_size is not None:
+        check_kind("max_size", max_size, (int,), "a whole number of pixels")
     named = _named_images(images)
     names = list(named)
     warnings: list[str] = []
@@ -83,8 +88,12 @@ def _named_images(images: Images) -> dict[str, ImageSource]:
     if isinstance(images, Mapping):
         named = dict(images)
     else:
-        single = isinstance(images, (str, Path, np.ndarray, Tensor))
+        single = isinstance(images, SOURCE)
+        if not single:
+            check_kind("images", images, (Iterable,), "a path, an array, several or a dict of them")
         sources: list[ImageSource] = [images] if single else list(images)
+        for source in sources:
+            check_kind("images", source, SOURCE, "paths or arrays")
         stems = [_stem(source, i) for i, source in enumerate(sources)]
         stems = [
             f"{Path(source).resolve().parent.name}_{stem}"
@@ -114,8 +123,11 @@ def _cameras_by_name(
     if isinstance(cameras, (str, Path)):
         rig = load_cameras(cameras)
     else:
+        if not isinstance(cameras, Camera):
+            check_kind("cams", cameras, (Iterable,), "a camera file or Camera objects")
         rig = (cameras,) if isinstance(cameras, Camera) else tuple(cameras)
         for camera in rig:
+            check_kind("cams", camera, (Camera,), "a camera file or Camera objects")
             check_camera(camera)
     known = {camera.name: camera for camera in rig if camera.name}
     if len(known) == len(rig) and all(name in known for name in names):
@@ -125,7 +137,10 @@ def _cameras_by_name(
     )
     if any(name in known for name in names):
         lost = next(name for name in names if name not in known)
-        raise ValueError(f"cameras: none is named like image {lost!r}; {listing}")
+        raise ValueError(
+            f"cameras: none is named like image {lost!r}; name it like the image file (without suffix), or "
+            f"leave that image out; {listing}"
+        )
     if len(rig) != len(names):
         raise ValueError(
             f"cameras: {len(rig)} cameras for {len(names)} images and no name fits; name the cameras "
@@ -196,7 +211,8 @@ def _check_same_size(name: str, size: tuple[int, int], camera: Camera) -> None:
     same_aspect = abs(width * camera.height - height * camera.width) <= max(width, height)
     if same_aspect:
         advice = (
-            f"the aspect agrees: if the image was resized, pass camera.resize({height}, {width})"
+            f"the aspect agrees: if the image was resized, pass camera.resize({height}, {width}); cameras "
+            "are those of the files as they are, also when max_size shrinks them"
         )
     elif (camera.width, camera.height) == (height, width):
         advice = "the image is turned by 90 degrees: check its EXIF orientation"
@@ -248,7 +264,8 @@ def _checked_landmarks(
 def _none_left(reasons: list[Exception]) -> Exception:
     if len(reasons) == 1:
         return reasons[0]
-    listed = "; ".join(str(reason) for reason in reasons)
+    listed = "; ".join(str(reason) for reason in reasons[:3])
+    listed += f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     return ValueError(f"images: none of {len(reasons)} can be used: {listed}")
 
 

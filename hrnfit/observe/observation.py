@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hrnfit.brief import brief
 from hrnfit.camera import Camera
 
 
@@ -24,6 +25,8 @@ class Landmarks:
     """0..1; 0 where the point is missing."""
     scheme: str
     """`ibug68`, `mediapipe478` or `five` (eye centres, nose tip, mouth corners; image-left first)."""
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class View:
     """1 where the face may be compared, 0 where it may not; None when not given."""
     focal_known: bool = False
     """Whether an uncalibrated camera's focal length comes from the file's EXIF data."""
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,17 @@ def test_a_new_result_replaces_the_old_and_spares_the_rest(result, tmp_path, mon
     assert torch.equal(FitResult.load(tmp_path / "out").state.identity, result.state.identity)
 
 
+@pytest.mark.parametrize("name", ["cameras.json", "meshes/fine.obj"])
+def test_files_that_no_result_has_written_are_not_overwritten(result, tmp_path, name):
+    own = tmp_path / "rig" / name
+    own.parent.mkdir(parents=True)
+    own.write_text("calibrated for a week")
+    with pytest.raises(FileExistsError, match=f"{name} there would be overwritten"):
+        export.save_result(result, tmp_path / "rig")
+    assert own.read_text() == "calibrated for a week"
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [own]
+
+
 def test_a_file_in_the_way_is_named(result, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(NotADirectoryError, match="it is a file; choose another folder"):

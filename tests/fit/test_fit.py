@@ -131,7 +131,7 @@ def test_one_photograph_gives_a_full_result():
     result = fit(SINGLE, names=("cam_1",), cameras=False)
     assert result.view_names == ("cam_1",)
     assert result.camera_known == (False,)
-    assert any("'skin' is left out: it compares views" in text for text in result.warnings)
+    assert any("compare views: stages skin" in text for text in result.warnings)
     assert [stage.name for stage in result.stages] == ["landmarks", "shading"]
     assert bool(torch.isfinite(result.mesh("fine").vertices).all())
     assert result.view_residuals["cam_1"]["landmark"] < 4.0
@@ -189,7 +189,27 @@ def test_a_photograph_without_a_face_is_left_out_with_a_warning():
         {**MULTI, "stages": QUICK["stages"]}, landmarks=marks, cameras=False, detector=Blind()
     )
     assert result.view_names == NAMES[:2]
-    assert any("'cam_2': no face was found" in text for text in result.warnings)
+    assert any("'cam_2' is left out: no face was found" in text for text in result.warnings)
+
+
+def test_a_calibrated_view_that_should_show_the_face_and_does_not_is_left_out():
+    marks = {n: rig().landmarks[n] for n in NAMES if n != "cam_1"}
+    images = {**rig().images, "cam_1": torch.zeros(128, 128, 3)}
+    result = fit(QUICK, images=images, landmarks=marks, detector=Blind())
+    assert result.view_names == ("cam_0", "cam_2")
+    assert any(t.startswith("view 'cam_1' is left out: no face was") for t in result.warnings)
+
+
+def test_a_calibrated_view_from_the_side_needs_no_landmarks():
+    marks = {n: rig().landmarks[n] for n in NAMES[:2]}
+    camera = rig().cameras[2]
+    side = torch.tensor([[0.0, 0, -1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]).double()
+    turned = replace(camera, T_cam_world=camera.T_cam_world @ side)
+    result = fit(
+        QUICK, cams=[*rig().cameras[:2], turned], landmarks=marks, masks=None, detector=Blind()
+    )
+    assert result.view_names == NAMES
+    assert any("'cam_2' has no landmarks" in text for text in result.warnings)
 
 
 def test_a_broken_photograph_is_left_out_with_a_warning():

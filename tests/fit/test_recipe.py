@@ -83,6 +83,14 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
         ({"stages": [{**STAGE, "free": []}]}, "missing free"),
         ({"stages": [{**STAGE, "membrane": "soft"}]}, "membrane: expected a number, got 'soft'"),
         ({"name": None}, "name: expected text, got None"),
+        ({"stages": [{**STAGE, "steps": -5}]}, "steps: expected at least 1, got -5"),
+        ({"stages": [{**STAGE, "size": 20000}]}, "size: expected 16 to 8192, got 20000"),
+        ({"stages": [{**STAGE, "membrane": -1}]}, "membrane: expected at least 0, got -1"),
+        ({"stages": [{**STAGE, "membrane": float("nan")}]}, "membrane: expected a number, got nan"),
+        ({"stages": [{**STAGE, "steps": float("inf")}]}, "steps: expected a whole number, got inf"),
+        ({"stages": [{**STAGE, "kernel_scale": 0}]}, "kernel_scale: expected a number above 0, got 0"),
+        ({"resolution": {"albedo": 0}}, "albedo: expected 8 to 8192, got 0"),
+        ({"start": {"solver": {"max_steps": 0}}}, "max_steps: expected at least 1, got 0"),
         ({"start": {"focal_grid": ["wide"]}}, "focal_grid: expected a number, got 'wide'"),
     ],
 )  # fmt: skip
@@ -159,6 +167,12 @@ def test_missing_and_broken_files(tmp_path):
     (tmp_path / "own.yaml").write_text("stages: [}")
     with pytest.raises(ValueError, match="not valid YAML"):
         load_recipe(tmp_path / "own.yaml")
+    (tmp_path / "own.yaml").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(ValueError, match="not valid YAML"):
+        load_recipe(tmp_path / "own.yaml")
+    (tmp_path / "own.txt").touch()
+    with pytest.raises(ValueError, match=r"a file that ends in \.yaml"):
+        load_recipe(tmp_path / "own.txt")
     (tmp_path / "own.yaml").write_text("- a\n- b\n")
     with pytest.raises(ValueError, match="expected a mapping"):
         load_recipe(tmp_path / "own.yaml")

@@ -47,6 +47,15 @@ def test_landmarks_are_those_of_the_exported_meshes(result):
         assert result.landmarks["ibug68"][level] is result.mesh(level).landmarks["ibug68"]
 
 
+def test_a_notebook_shows_a_result_in_a_few_words(result):
+    shown = repr(result)
+    assert ", ".join(result.view_names) in shown
+    assert f"fine {len(result.mesh('fine').vertices)}" in shown
+    for value in (result, result.state, result.mesh(), result.maps):
+        assert len(repr(value)) < 500
+        assert "tensor(" not in repr(value)
+
+
 def test_outcome_is_that_of_the_last_stage(result):
     assert result.outcome is Outcome.NON_FINITE
     assert replace(result, stages=()).outcome is None

@@ -1,5 +1,8 @@
 """Reading photographs of every kind the same way, sRGB, and what is said of unusable ones."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -33,6 +36,15 @@ def test_srgb_by_hand():
     values = torch.tensor([0.0, 0.04045, 0.5, 1.0], dtype=torch.float64)
     expected = torch.tensor([0.0, 0.0031308, 0.2140411, 1.0], dtype=torch.float64)
     torch.testing.assert_close(linear_from_srgb(values), expected, atol=1e-7, rtol=0)
+
+
+def test_codes_do_not_depend_on_the_blocks_they_are_encoded_in(monkeypatch):
+    image = torch.rand(7, 5, 3, generator=torch.Generator().manual_seed(0))
+    whole = encode_srgb(image)
+    monkeypatch.setattr(module, "BLOCK", 4)
+    assert np.array_equal(encode_srgb(image), whole)
+    assert encode_srgb(torch.zeros(0, 3)).shape == (0, 3)
+    assert encode_srgb(torch.tensor(1.0), bits=16) == 65535
 
 
 def test_srgb_round_trip_and_gradients():
@@ -80,6 +92,27 @@ def test_palette_and_jpeg(tmp_path):
     Image.fromarray(smooth).quantize(64).save(tmp_path / "p.png")
     difference = encode_srgb(load_image(tmp_path / "p.png").image).astype(int) - smooth
     assert np.abs(difference).mean() < 8
+
+
+@pytest.mark.parametrize("max_size", [None, 512])
+def test_an_image_too_large_to_decode_is_refused_by_its_header(tmp_path, max_size):
+    size = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", size), (b"IDAT", b"")]
+    content = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    ]
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+    with pytest.raises(ValueError, match=r"over 178 megapixels, .* shrink the file itself"):
+        load_image(tmp_path / "huge.png", max_size)
+
+
+def test_a_damaged_png_is_told_in_the_error_only(tmp_path, capfd):
+    whole = _jpeg(tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        load_image(tmp_path / "a.png")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])

@@ -71,7 +71,7 @@ def test_bad_files_and_names(tmp_path):
     with pytest.raises(ValueError, match="expected an object"):
         landmarks_by_name(["a"], tmp_path / "x.json", [])
     (tmp_path / "x.json").write_text(json.dumps({"b": POINTS.tolist()}))
-    with pytest.raises(ValueError, match="none is named like an image; images: a; landmarks: b"):
+    with pytest.raises(ValueError, match=r"none is named like an image; .*images: a; landmarks: b"):
         landmarks_by_name(["a"], tmp_path / "x.json", [])
     with pytest.raises(ValueError, match="landmarks: 3 sets for 2 images"):
         landmarks_by_name(["a", "b"], [POINTS] * 3, [])

@@ -86,7 +86,7 @@ def test_more_cameras_than_images(rig):
     ):
         load_views(paths, cameras)
     with pytest.raises(
-        ValueError, match=r"none is named like image 'middle'; images: .*cameras: left"
+        ValueError, match=r"none is named like image 'middle'; name it .*images: .*cameras: left"
     ):
         load_views(paths, [_camera("left"), _camera("b", 100), _camera("c", 200)])
 
@@ -138,6 +138,8 @@ def test_no_good_view_is_an_error(rig):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"none of 3 can be used: .*left.*; .*middle.*; .*right"):
         load_views(paths, folder / "cameras.json")
+    with pytest.raises(ValueError, match=r"left\.png: .*; and 2 more$"):
+        load_views(dict.fromkeys("abcde", paths[0]))
     with pytest.raises(ValueError, match=r"left\.png: the file is empty"):
         load_views(paths[:1])
     with pytest.raises(FileNotFoundError, match="no such image"):

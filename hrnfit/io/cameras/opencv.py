@@ -80,7 +80,8 @@ def _camera(entry: Any, where: str) -> Camera:
         distortion = distortion[:12]
     for field in ("width", "height"):
         value = entry[field]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not whole:
             raise ValueError(f"{where}: {field} must be a whole number of pixels, got {value!r}")
     K[:2, 2] += 0.5
     try:

@@ -73,6 +73,8 @@ def test_untilted_fourteen_coefficients_and_missing_dist(tmp_path):
         ({"T_cam_world": np.eye(3).tolist()}, r"T_cam_world must be 4x4, got \(3, 3\)"),
         ({"T_cam_world": (2 * np.eye(4)).tolist()}, "not a rotation"),
         ({"width": 10.5}, "width must be a whole number of pixels, got 10.5"),
+        ({"width": float("inf")}, "width must be a whole number of pixels, got inf"),
+        ({"height": float("nan")}, "height must be a whole number of pixels, got nan"),
         ({"height": "600"}, "height must be a whole number"),
         ({"height": 0}, "image size is 1000x0"),
         ({"dist": [0.0] * 12 + [0.1, 0.0]}, "tilted sensor"),

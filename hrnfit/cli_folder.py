@@ -1,0 +1,54 @@
+"""The folder of the results: tried before a fit, and never a reason to lose one."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hrnfit.fit.result import FitResult
+
+
+def check_folder(out: Path) -> None:
+    """Raise OSError when results could not be written there; creates nothing that stays."""
+    from hrnfit.fit.export import check_not_ours
+
+    check_not_ours(out)
+    place = out.resolve()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"--out {out}: {place} is a file; choose another folder"
+        )
+    # results are completed beside their folder and then moved into it
+    for folder in {place, out.resolve().parent if out.exists() else place}:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise type(error)(
+                error.errno,
+                f"--out {out}: cannot write in {folder} ({reason}); choose another folder",
+            ) from error
+
+
+def save_or_rescue(result: FitResult, out: Path) -> None:
+    """Save into `out`; when that fails, into a temporary folder that the error names."""
+    try:
+        result.save(out)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        rescue = Path(tempfile.mkdtemp(prefix="hrnfit-rescued-"))
+        try:
+            result.save(rescue)
+        except OSError:
+            shutil.rmtree(rescue, ignore_errors=True)
+            raise error from None
+        raise type(error)(
+            error.errno, f"{reason}; nothing is lost: this result is in {rescue}"
+        ) from error
