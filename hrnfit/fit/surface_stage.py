@@ -37,7 +37,6 @@ from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
 from hrnfit.solve.solver import Leaves, Outcome, Solution
 from hrnfit.state import FaceState
 
-
 ANNEALING = 0.6
 UNSEEN = 0.1
 """Weight of the old surface in the new map where no two views saw it. Left to the model there (weight 0,

@@ -77,7 +77,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
         ({"stages": ["skin"]}, "stage 0: expected a mapping with name, solver"),
         ({"stages": [dict(STAGE), dict(STAGE)]}, "stages need different names, got skin, skin"),
         ({"stages": [{**STAGE, "membrene": 1}]}, r"stage 0 \(skin\): unknown key 'membrene'; did you mean 'membrane'"),
-        ({"stages": [{**STAGE, "solver": "newton"}]}, "solver: expected map, coefficients, adam, lbfgs"),
+        ({"stages": [{**STAGE, "solver": "newton"}]}, "solver: expected map, coefficients, surface, adam, lbfgs"),
         ({"stages": [{**STAGE, "level": "medium"}]}, "level: expected coarse, mid or fine"),
         ({"stages": [{**STAGE, "free": ["light"]}]}, "free: map moves deformation, displacement"),
         ({"stages": [{**STAGE, "free": []}]}, "missing free"),
