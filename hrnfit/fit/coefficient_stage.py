@@ -7,7 +7,7 @@ sum_v w_v A_v^T A_v - (sum_v w_v A_v)^T (sum_v w_v A_v) / sum_v w_v per texel, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -20,7 +20,6 @@ from hrnfit.fit.mirror import (
     Linearised,
     MirrorTied,
     mirror_scene,
-    mirror_trust,
     mirrored_expressions,
 )
 from hrnfit.fit.scene import Scene
@@ -41,6 +40,9 @@ from hrnfit.state import FaceState
 
 POSE_ARM = 100.0
 """Distance at which a turn counts like a move, mm: the head's own size."""
+
+BLIND = ("eyes", "lips", "mouth", "mouth_interior")
+"""Regions that a mirror image does not compare: gaze has sides, and teeth lie behind the mesh."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,7 @@ def solve_coefficients(
         doubled, both = mirror_scene(scene, state)
         twice = None if focal_deviation is None else focal_deviation.repeat(2)
         swap = mirrored_expressions(scene.model.expression_names)
-        trusted = replace(settings, evidence=settings.evidence * mirror_trust(scene, state))
-        mirrored = _Problem(doubled, both, free, trusted, twice, blind=("eyes",))
+        mirrored = _Problem(doubled, both, free, settings, twice, blind=BLIND)
         problem = MirrorTied(mirrored, swap)
     else:
         problem = _Problem(scene, state, free, settings, focal_deviation)

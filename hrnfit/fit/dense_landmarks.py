@@ -17,6 +17,7 @@ from torch import Tensor
 from hrnfit.model.dense_landmarks import MAX_GAP, closest_on_surface, robust_embedding
 from hrnfit.model.face_model import FaceModel, LandmarkSet
 from hrnfit.model.linear import LinearFaceModel, landmark_positions
+from hrnfit.model.lip_landmarks import on_own_lips
 from hrnfit.model.painting import Scene, painted_scene
 from hrnfit.observe.observation import Landmarks
 from hrnfit.render.rasterizer import Rasterizer
@@ -105,13 +106,16 @@ def measure_landmarks(
             f"model '{model.info.name}': a face was found in {len(found)} of {total} renders, too "
             "few to measure landmarks; check its albedo and region masks"
         )
-    return robust_embedding(
+    measured = robust_embedding(
         shapes[0],
         model.faces,
         torch.stack([hits.triangles for hits in found]),
         torch.stack([hits.barycentric for hits in found]),
         torch.stack([hits.weight for hits in found]),
     )
+    if "ibug68" not in model.landmarks:
+        return measured
+    return on_own_lips(shapes[0], model.faces, measured, model.landmarks["ibug68"])
 
 
 def with_dense_landmarks(

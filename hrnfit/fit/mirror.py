@@ -8,7 +8,6 @@ twice. Only coefficients can be found so: a face's own asymmetry is outside of w
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,6 @@ from torch import Tensor
 
 from hrnfit.camera import Camera
 from hrnfit.fit.scene import Scene
-from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.observe.observation import View
 from hrnfit.solve.block import Layout, NormalEquations
 from hrnfit.solve.solver import Leaves
@@ -109,25 +107,6 @@ def with_mirror(leaves: Leaves, swap: Int[Tensor, "E"]) -> Leaves:
         else:
             out[name] = leaf
     return out
-
-
-FULL_PARALLAX = math.radians(30.0)
-"""Angle between a photograph and its mirror image from which on they are believed like two views."""
-
-
-def mirror_trust(scene: Scene, state: FaceState) -> float:
-    """How far mirror images may be believed, 0..1: the mean squared share of `FULL_PARALLAX` that lies
-    between each photograph and its mirror image. Those of a frontal face see it from the same side:
-    they know no depth, and what still differs between them is the light from one side.
-    """
-    pose = pose_matrix(state.pose, state.pose_reference)[scene.sharing.frame].cpu()
-    shares = []
-    for view, T_world_head in zip(scene.views, pose, strict=True):
-        T_cam_head = view.camera.T_cam_world.to(T_world_head) @ T_world_head
-        towards = -T_cam_head[:3, :3].mT @ T_cam_head[:3, 3]  # the camera in the head's frame
-        parallax = 2.0 * math.atan2(abs(float(towards[0])), abs(float(towards[2])))
-        shares.append(min(1.0, parallax / FULL_PARALLAX) ** 2)
-    return sum(shares) / len(shares)
 
 
 def mirrored_expressions(names: tuple[str, ...]) -> Int[Tensor, "E"]:

@@ -12,6 +12,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
+
+from hrnfit.model.face_model import LandmarkSet
+from hrnfit.model.lip_landmarks import on_own_lips
 
 from . import albedo, expressions, identity, landmarks, regions
 from .measure import make_ruler
@@ -82,12 +86,30 @@ def _landmarks(mesh: Mesh, uv: np.ndarray, mean: np.ndarray) -> dict[str, np.nda
     }
     if landmarks.TABLE.exists():
         sets["mediapipe478"] = landmarks.mediapipe478(uv, mesh.faces)
+        sets["mediapipe478"] = _on_own_lips(mean, mesh.faces, sets)
     out = {"jaw_contour": landmarks.jaw_contour(mesh)}
     for scheme, (t, w, s) in sets.items():
         out[f"landmarks_{scheme}_triangles"] = t.astype(np.int32)
         out[f"landmarks_{scheme}_barycentric"] = w.astype(np.float32)
         out[f"landmarks_{scheme}_spread"] = s.astype(np.float32)
     return out
+
+
+def _on_own_lips(
+    mean: np.ndarray, faces: np.ndarray, sets: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The dense points with those of the lips on their own lip."""
+    vertices, triangles = torch.from_numpy(mean), torch.from_numpy(faces.astype(np.int32))
+    dense, ibug68 = (
+        LandmarkSet(
+            torch.from_numpy(t.astype(np.int32)),
+            torch.from_numpy(w.astype(np.float32)),
+            torch.from_numpy(s.astype(np.float32)),
+        )
+        for t, w, s in (sets["mediapipe478"], sets["ibug68"])
+    )
+    found = on_own_lips(vertices, triangles, dense, ibug68)
+    return found.triangles.numpy(), found.barycentric.numpy(), found.spread.numpy()
 
 
 def main() -> None:
