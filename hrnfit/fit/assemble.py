@@ -25,6 +25,9 @@ from hrnfit.render.shade import safe_normalize
 from hrnfit.render.texture import uv_interpolate, uv_raster
 from hrnfit.state import FaceState
 
+STRAYED = 0.06
+"""Landmark error over the diagonal of a view's landmarks from which on the result warns: good fits have
+0.01 to 0.03."""
 RESIDUAL_SIZE = 256
 """Window in which residuals per view are measured, px."""
 
@@ -63,13 +66,31 @@ def assemble(
         stages=stages,
         view_residuals=residuals,
         seconds=seconds,
-        warnings=warnings,
+        warnings=(*warnings, *strayed(scene, residuals)),
         provenance=provenance,
         camera_known=tuple(view.camera_known for view in scene.views),
         photographs=tuple(photograph_from_image(view.image) for view in scene.views),
         observed=tuple(view.landmarks for view in scene.views),
         model=model,
     )
+
+
+def strayed(scene: Scene, residuals: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+    """Warnings of views in which the face lies far from its landmarks."""
+    out = []
+    for view in scene.views:
+        error = residuals[view.name].get("landmark")
+        if view.landmarks is None or error is None:
+            continue
+        points = view.landmarks.points[view.landmarks.confidence > 0]
+        face = float((points.amax(0) - points.amin(0)).norm())
+        if error > STRAYED * face:
+            out.append(
+                f"view {view.name!r}: the face ended {error:.0f} px from its landmarks, which span "
+                f"{face:.0f} px; look at its overlay, and leave the view out if it shows another face "
+                "or its landmarks are wrong"
+            )
+    return tuple(out)
 
 
 def fitted_cameras(scene: Scene, state: FaceState) -> tuple[Camera, ...]:

@@ -28,7 +28,6 @@ from hrnfit.fit.shared_skin import (
     SkinLook,
     focal_columns,
     focal_deviations,
-    outside_regions,
     pose_columns,
     pose_deviations,
     shape_basis,
@@ -40,9 +39,6 @@ from hrnfit.state import FaceState
 
 POSE_ARM = 100.0
 """Distance at which a turn counts like a move, mm: the head's own size."""
-
-BLIND = ("eyes", "lips", "mouth", "mouth_interior")
-"""Regions that a mirror image does not compare: gaze has sides, and teeth lie behind the mesh."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +94,7 @@ def solve_coefficients(
         doubled, both = mirror_scene(scene, state)
         twice = None if focal_deviation is None else focal_deviation.repeat(2)
         swap = mirrored_expressions(scene.model.expression_names)
-        mirrored = _Problem(doubled, both, free, settings, twice, blind=BLIND)
-        problem = MirrorTied(mirrored, swap)
+        problem = MirrorTied(_Problem(doubled, both, free, settings, twice), swap)
     else:
         problem = _Problem(scene, state, free, settings, focal_deviation)
     if settings.landmarks > 0:
@@ -144,15 +139,13 @@ class _Problem:
         free: tuple[str, ...],
         settings: CoefficientSettings,
         focal_deviation: Tensor | None,
-        blind: tuple[str, ...] = (),
     ) -> None:
         self._scene, self._state, self._free, self._settings = scene, state, free, settings
         self._skin = SharedSkin(scene, settings)
-        self._compared = outside_regions(scene.model, self._skin.texels, blind)
         _, identity, expression = shape_basis(scene.model, self._skin.texels, state.identity)
         self._basis = {"identity": identity, "expression": expression}
         self._means, self._precisions = self._priors(focal_deviation)
-        self._visible = self._skin.look(state).seen.weight * self._compared
+        self._visible = self._skin.look(state).seen.weight
 
     def _priors(self, focal_deviation: Tensor | None) -> tuple[Leaves, Leaves]:
         """Mean and inverse variance per leaf: the model's prior times one around the start."""
@@ -183,7 +176,7 @@ class _Problem:
     def refresh(self, leaves: Leaves) -> None:
         """Look at visibility and the light field anew."""
         look = self._skin.relight(self._skin.look(self.state_with(leaves)))
-        self._visible = look.seen.weight * self._compared
+        self._visible = look.seen.weight
 
     def _look(self, leaves: Leaves) -> SkinLook:
         return self._skin.look(self.state_with(leaves), visible=self._visible)

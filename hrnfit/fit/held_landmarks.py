@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hrnfit.energy.landmark import LandmarkBlock, WhitenedLandmarkBlock
 from hrnfit.fit.landmark_problem import LandmarkProblem, LandmarkStart
-from hrnfit.fit.landmark_views import landmark_views
+from hrnfit.fit.landmark_views import LandmarkView, corners_of, landmark_views
 from hrnfit.fit.mirror import Linearised
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.sliding_jaw import with_sliding_jaw
@@ -45,7 +45,7 @@ class HeldLandmarks:
         found = landmark_views(scene.views, scene.model)
         if settings.jaw == "outline":
             found = with_sliding_jaw(found, scene.views, scene.model)
-        self._views = found
+        self._views = tuple(_displaced(view, scene, state) for view in found)
         unknown = torch.zeros(len(scene.views), dtype=torch.float64)
         settings = replace(
             settings,
@@ -87,6 +87,17 @@ class HeldLandmarks:
         """All leaves that landmarks read; focal lengths as rows of one number."""
         full = {n: leaves[n] if n in leaves else self._fixed[n] for n in LEAVES}
         return {**full, "log_focal": full["log_focal"].reshape(-1, 1)}
+
+
+def _displaced(view: LandmarkView, scene: Scene, state: FaceState) -> LandmarkView:
+    """The view with its points carried along by the deformation map of the state."""
+    marks = scene.model.landmarks.get(view.scheme)
+    if marks is None or not bool((state.deformation != 0).any()):
+        return view
+    corners, weights = corners_of(scene.model, marks)
+    moved = scene.operator(len(state.deformation))(state.deformation)[corners].double()
+    offset = (moved * weights[..., None]).sum(-2).cpu()
+    return view.with_basis(replace(view.basis, mean=view.basis.mean + offset))
 
 
 def _at_reference(

@@ -79,6 +79,11 @@ class SkinLook:
     """With the light field of the moment taken out."""
 
 
+MOVING = ("eyes", "lips", "mouth", "mouth_interior")
+"""Regions that views of different instants do not share: gaze, and the mouth, where teeth show through
+lips that do not yet open as they should."""
+
+
 class SharedSkin:
     """Texels and windows of one stage. Keeps the light field of the last `relight`."""
 
@@ -88,6 +93,8 @@ class SharedSkin:
         self._source: TexelSource = texel_source(views, settings.blur)
         self.texels: Texels = scene.texels(settings.texels)
         self._light = self._source.channels.new_zeros(len(views.K), len(self.texels.flat), 3)
+        apart = MOVING if scene.sharing.n_frames > 1 else ()
+        self._compared = outside_regions(scene.model, self.texels, apart)
 
     def look(
         self,
@@ -121,8 +128,8 @@ class SharedSkin:
             normals_cam,
             prediction.raster.depth if visible is None else None,
         )
-        if visible is not None:
-            seen = replace(seen, weight=visible)
+        weight = seen.weight * self._compared if visible is None else visible
+        seen = replace(seen, weight=weight)
         return SkinLook(prediction, x_cam, R, normals, normals_cam, seen, self._consensus(seen))
 
     def relight(self, look: SkinLook) -> SkinLook:
