@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import hrnfit
-from benchmarks import data, results
+from benchmarks import data, prepared, results
 from benchmarks.cases import Case, rig, single_calibrated, synthetic, wild
 from benchmarks.machine import command, machine, revision
 from benchmarks.measure import mesh_of
@@ -38,10 +38,10 @@ CASES = {
 class Detector:
     """Landmarks of a detector, found once per picture and moved by noise that is the same each run."""
 
-    def __init__(self) -> None:
+    def __init__(self, inner: LandmarkDetector | None = None) -> None:
         self.noise = 0.0
         self._found: dict[float, Landmarks | None] = {}
-        self._inner: LandmarkDetector | None = None
+        self._inner = inner
 
     def detect(self, image: torch.Tensor) -> Landmarks | None:
         """As the detector it stands for."""
@@ -65,17 +65,21 @@ def main() -> None:
     parser.add_argument("--only", default="", help="variants whose name holds one of these words")
     parser.add_argument("--size", type=int, default=256, help="largest window, px")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--prepared", help="file of `python -m benchmarks.prepared`")
     arguments = parser.parse_args()
+    inner = prepared.load(arguments.prepared)
     logging.basicConfig(level=logging.ERROR)
     for name in arguments.case.split(","):
-        run_all(name, arguments.only.split(","), arguments.size, arguments.device)
+        run_all(name, arguments.only.split(","), arguments.size, arguments.device, inner)
     print(summary(results.read("ablation")))
 
 
-def run_all(name: str, only: list[str], size: int, device: str) -> None:
+def run_all(
+    name: str, only: list[str], size: int, device: str, inner: LandmarkDetector | None = None
+) -> None:
     """All variants of one case."""
     make, recipe = CASES[name]
-    case, detector = make(), Detector()
+    case, detector = make(), Detector(inner)
     for variant in variants(limited(load_recipe(recipe), size)):
         if variant.name != "whole" and not any(word in variant.name for word in only):
             continue

@@ -13,6 +13,7 @@ the gap itself pulls the coefficients: tangential errors are then ten times as l
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -83,6 +84,7 @@ def solve_surface(
         raise ValueError(
             f"free: the surface solver moves {', '.join(SurfaceSettings.LEAVES)} together"
         )
+    began = time.perf_counter()
     problem = _Refit(scene, state, settings)
     leaves = problem.start()
     if problem.empty:
@@ -98,15 +100,14 @@ def solve_surface(
         solution = solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
         leaves = solution.leaves
         solutions.append(solution)
-    last = solutions[-1]
-    joined = Solution(
+    found, last = problem.refitted(leaves), solutions[-1]
+    return found, Solution(
         leaves,
         last.outcome,
         sum(s.steps for s in solutions),
         tuple(e for s in solutions for e in s.energies),
-        seconds=sum(s.seconds for s in solutions),
+        seconds=time.perf_counter() - began,
     )
-    return problem.refitted(leaves), joined
 
 
 class _Refit:
