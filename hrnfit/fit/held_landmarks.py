@@ -95,9 +95,10 @@ def _displaced(view: LandmarkView, scene: Scene, state: FaceState) -> LandmarkVi
     if marks is None or not bool((state.deformation != 0).any()):
         return view
     corners, weights = corners_of(scene.model, marks)
-    moved = scene.operator(len(state.deformation))(state.deformation)[corners].double()
-    offset = (moved * weights[..., None]).sum(-2).cpu()
-    return view.with_basis(replace(view.basis, mean=view.basis.mean + offset))
+    offsets = scene.operator(len(state.deformation))(state.deformation)
+    moved = (offsets[corners].double() * weights[..., None]).sum(-2).cpu()
+    view = view.with_basis(replace(view.basis, mean=view.basis.mean + moved))
+    return view if view.jaw is None else replace(view, jaw=view.jaw.carried(offsets))
 
 
 def _at_reference(
