@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hrnfit.energy.landmark import LandmarkBlock, WhitenedLandmarkBlock
 from hrnfit.fit.landmark_problem import LandmarkProblem, LandmarkStart
-from hrnfit.fit.landmark_views import LandmarkView, corners_of, landmark_views
+from hrnfit.fit.landmark_views import FIVE_FROM_IBUG, LandmarkView, corners_of, landmark_views
 from hrnfit.fit.mirror import Linearised
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.sliding_jaw import with_sliding_jaw
@@ -91,12 +91,15 @@ class HeldLandmarks:
 
 def _displaced(view: LandmarkView, scene: Scene, state: FaceState) -> LandmarkView:
     """The view with its points carried along by the deformation map of the state."""
-    marks = scene.model.landmarks.get(view.scheme)
-    if marks is None or not bool((state.deformation != 0).any()):
+    if not bool((state.deformation != 0).any()):
         return view
-    corners, weights = corners_of(scene.model, marks)
+    landmarks = scene.model.landmarks
+    as_means = view.scheme == "five" and "five" not in landmarks
+    corners, weights = corners_of(scene.model, landmarks["ibug68" if as_means else view.scheme])
     offsets = scene.operator(len(state.deformation))(state.deformation)
     moved = (offsets[corners].double() * weights[..., None]).sum(-2).cpu()
+    if as_means:
+        moved = torch.stack([moved[list(points)].mean(0) for points in FIVE_FROM_IBUG])
     view = view.with_basis(replace(view.basis, mean=view.basis.mean + moved))
     return view if view.jaw is None else replace(view, jaw=view.jaw.carried(offsets))
 
