@@ -45,7 +45,14 @@ class HeldLandmarks:
         found = landmark_views(scene.views, scene.model)
         if settings.jaw == "outline":
             found = with_sliding_jaw(found, scene.views, scene.model)
-        self._views = tuple(_displaced(view, scene, state) for view in found)
+        cameras = state.camera.double().cpu()
+        self._views = tuple(
+            replace(
+                _displaced(view, scene, state),
+                T_cam_world=pose_matrix(cameras[view.index], view.T_cam_world),
+            )
+            for view in found
+        )
         unknown = torch.zeros(len(scene.views), dtype=torch.float64)
         settings = replace(
             settings,
