@@ -93,6 +93,16 @@ def test_the_truth_is_the_optimum(sliding):
     assert float(problem.energy(leaves)) < 1e-4 * float(problem.energy(moved))
 
 
+def test_the_truth_stays_the_optimum_as_a_tangent_at_another_pose():
+    scene, state = truth_scene()
+    tangent = torch.tensor([[0.1, -0.2, 0.3, 10.0, 20.0, -15.0]])
+    elsewhere = state.replace(
+        pose=-tangent, pose_reference=pose_matrix(tangent, state.pose_reference)
+    )
+    (there, moved), (here, leaves) = held(scene, elsewhere), held(scene, state)
+    assert float(there.energy(moved)) == pytest.approx(float(here.energy(leaves)), abs=1e-4)
+
+
 def test_corrected_cameras_are_where_they_were_found():
     """Cameras given wrong, and the state's correction of them: still the optimum."""
     scene, state = truth_scene()
