@@ -153,7 +153,7 @@ def test_the_real_compact_file(data_dir):
 
 
 def test_eyes_are_the_eyeball_fronts(data_dir):
-    """Each eye: a cap of 169 vertices, a few mm behind the lids' rim at most, around its own middle."""
+    """The caps alone, each on a sphere of its own and within the corners of its eye."""
     model = load_model(data_dir / "ict" / "ict_facehead_f16.npz")
     eyes = model.regions["eyes"]
     assert torch.equal(eyes.nonzero()[:, 0], torch.arange(9409, 9409 + 2 * 169))
