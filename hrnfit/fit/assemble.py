@@ -83,6 +83,8 @@ def strayed(scene: Scene, residuals: Mapping[str, Mapping[str, float]]) -> tuple
         if view.landmarks is None or error is None:
             continue
         points = view.landmarks.points[view.landmarks.confidence > 0]
+        if len(points) == 0:
+            continue
         face = float((points.amax(0) - points.amin(0)).norm())
         if error > STRAYED * face:
             out.append(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hrnfit.energy.landmark import LandmarkBlock, WhitenedLandmarkBlock
 from hrnfit.fit.landmark_problem import LandmarkProblem, LandmarkStart
-from hrnfit.fit.landmark_views import LandmarkView, corners_of, landmark_views
+from hrnfit.fit.landmark_views import FIVE_FROM_IBUG, LandmarkView, corners_of, landmark_views
 from hrnfit.fit.mirror import Linearised
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.sliding_jaw import with_sliding_jaw
@@ -45,7 +45,14 @@ class HeldLandmarks:
         found = landmark_views(scene.views, scene.model)
         if settings.jaw == "outline":
             found = with_sliding_jaw(found, scene.views, scene.model)
-        self._views = tuple(_displaced(view, scene, state) for view in found)
+        cameras = state.camera.double().cpu()
+        self._views = tuple(
+            replace(
+                _displaced(view, scene, state),
+                T_cam_world=pose_matrix(cameras[view.index], view.T_cam_world),
+            )
+            for view in found
+        )
         unknown = torch.zeros(len(scene.views), dtype=torch.float64)
         settings = replace(
             settings,
@@ -91,13 +98,17 @@ class HeldLandmarks:
 
 def _displaced(view: LandmarkView, scene: Scene, state: FaceState) -> LandmarkView:
     """The view with its points carried along by the deformation map of the state."""
-    marks = scene.model.landmarks.get(view.scheme)
-    if marks is None or not bool((state.deformation != 0).any()):
+    if not bool((state.deformation != 0).any()):
         return view
-    corners, weights = corners_of(scene.model, marks)
-    moved = scene.operator(len(state.deformation))(state.deformation)[corners].double()
-    offset = (moved * weights[..., None]).sum(-2).cpu()
-    return view.with_basis(replace(view.basis, mean=view.basis.mean + offset))
+    landmarks = scene.model.landmarks
+    as_means = view.scheme == "five" and "five" not in landmarks
+    corners, weights = corners_of(scene.model, landmarks["ibug68" if as_means else view.scheme])
+    offsets = scene.operator(len(state.deformation))(state.deformation)
+    moved = (offsets[corners].double() * weights[..., None]).sum(-2).cpu()
+    if as_means:
+        moved = torch.stack([moved[list(points)].mean(0) for points in FIVE_FROM_IBUG])
+    view = view.with_basis(replace(view.basis, mean=view.basis.mean + moved))
+    return view if view.jaw is None else replace(view, jaw=view.jaw.carried(offsets))
 
 
 def _at_reference(

@@ -35,6 +35,8 @@ class Outline(Protocol):
         self, view: LandmarkView, leaves: Leaves, reference: Float[Tensor, "T 4 4"]
     ) -> LandmarkView: ...
 
+    def carried(self, offsets: Float[Tensor, "N 3"]) -> Outline: ...
+
 
 @dataclass(frozen=True)
 class LandmarkView:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hrnfit.energy.landmark import IBUG_JAW, LandmarkBasis, slide_contour
@@ -31,6 +31,14 @@ class SlidingJaw:
     valid: Bool[Tensor, "17 K"]
     normals: Float[Tensor, "17 K 3"]
     """Unit normals of the mean face at the candidates, head frame."""
+    corners: Int[Tensor, "P 3"]
+    """Vertices around each candidate, and their shares in it."""
+    shares: Float[Tensor, "P 3"]
+
+    def carried(self, offsets: Float[Tensor, "N 3"]) -> SlidingJaw:
+        """The candidates where these offsets of the model's vertices (mm) carry them."""
+        moved = (offsets[self.corners].double() * self.shares[..., None]).sum(-2).cpu()
+        return replace(self, basis=replace(self.basis, mean=self.basis.mean + moved))
 
     def slid(
         self, view: LandmarkView, leaves: Leaves, reference: Float[Tensor, "T 4 4"]
@@ -79,7 +87,7 @@ def sliding_jaw(model: FaceModel) -> SlidingJaw | None:
     normals = vertex_normals(mean, model.faces).double()
     at_points = (normals[points] * shares[..., None]).sum(-2).cpu()
     at_points = at_points / at_points.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    return SlidingJaw(basis, valid, at_points.view(17, width, 3))
+    return SlidingJaw(basis, valid, at_points.view(17, width, 3), points, shares)
 
 
 def with_sliding_jaw(

@@ -6,11 +6,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
+from hrnfit.energy.texels import Texels
 from hrnfit.fit.coefficient_stage import CoefficientSettings
 from hrnfit.fit.map_stage import MapSettings
-from hrnfit.fit.shared_skin import SharedSkin, SkinSettings, focal_deviations, pose_deviations
-from tests.fit.small_scene import truth_scene
+from hrnfit.fit.shared_skin import (
+    MOVING,
+    SharedSkin,
+    SkinSettings,
+    focal_deviations,
+    outside_regions,
+    pose_deviations,
+    shape_basis,
+)
+from tests.fit.small_scene import face, truth_scene
+from tests.fit.test_map_stage import own_frames
 
 SETTINGS = MapSettings(size=96, texels=48, blur=1.0, offset=0.1)
 
@@ -65,3 +76,52 @@ def test_widths_of_the_priors():
     assert focal_deviations(None, 0.3, 2).tolist() == [0.3, 0.3]
     given = torch.tensor([0.5, 0.25])
     assert focal_deviations(given, 0.3, 2).tolist() == [0.5, 0.25]
+
+
+def test_texels_that_touch_a_region_lie_inside_by_hand():
+    """Two triangles with an edge between them: one corner in a region is enough."""
+    corners = torch.tensor([[0, 1, 2], [2, 1, 3], [2, 1, 3]])
+    texels = Texels(corners, torch.full((3, 3), 1 / 3), torch.arange(3), 2)
+    regions = {"lips": vertices_of(0), "eyes": vertices_of(3), "nose": vertices_of(0, 3)}
+    model = replace(face(), regions=regions)
+    assert outside_regions(model, texels, ("lips",)).tolist() == [0, 1, 1]
+    assert outside_regions(model, texels, ("eyes",)).tolist() == [1, 0, 0]
+    assert outside_regions(model, texels, ("lips", "eyes")).tolist() == [0, 0, 0]
+    assert outside_regions(model, texels, ("tail",)).tolist() == [1, 1, 1]
+    assert outside_regions(model, texels, ()).tolist() == [1, 1, 1]
+
+
+def vertices_of(*marked: int) -> Tensor:
+    mask = torch.zeros(face().n_vertices, dtype=torch.bool)
+    mask[list(marked)] = True
+    return mask
+
+
+def test_shape_basis_is_what_coefficients_do_to_the_texels():
+    model, texels = face(), truth_scene()[0].texels(48)
+    identity, expression = torch.tensor([0.5, -1.0, 0.3, 2.0]), torch.tensor([0.4, 0.0, -0.7])
+    mean, own, other = shape_basis(model, texels, identity)
+    assert own.shape == (len(texels.flat), 3, 4)
+    assert other.shape == (len(texels.flat), 3, 3)
+    there = texels.interpolate(model.shape(identity, expression))
+    assert torch.allclose(mean + own @ identity + other @ expression, there, atol=1e-3)
+    assert torch.allclose(mean, texels.interpolate(model.mean), atol=1e-4)
+    assert shape_basis(model.to(torch.float64), texels, identity.double())[1].dtype == torch.float64
+
+
+@pytest.mark.parametrize("region", MOVING)
+def test_what_moves_is_compared_within_an_instant_only(region):
+    scene, state = truth_scene()
+    upper = face().mean[:, 1] > 30.0
+    model = replace(face(), regions={region: upper, "nose": ~upper})
+    one = replace(scene, model=model, _windows={}, _texels={}, _operators={})
+    apart, sharing = own_frames(state)
+    several = replace(one, sharing=sharing)
+    together = SharedSkin(one, SETTINGS).look(state).seen.weight
+    skin = SharedSkin(several, SETTINGS)
+    # the same poses, so that both see the same
+    seen = skin.look(apart.replace(pose=torch.zeros(3, 6))).seen.weight
+    touched = upper[skin.texels.corners].any(1)
+    assert float(together[:, touched].sum()) > 100.0
+    assert torch.equal(seen[:, touched], torch.zeros_like(seen[:, touched]))
+    assert torch.allclose(seen[:, ~touched], together[:, ~touched], atol=1e-4)

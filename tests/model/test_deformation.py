@@ -103,6 +103,27 @@ def test_fit_map_inverts_sampling(generator):
     assert torch.allclose(smooth, torch.full((16, 16, 3), 2.5), atol=1e-3)
 
 
+def test_vertices_of_weight_zero_have_no_say(generator):
+    """What they are asked for changes nothing; the others get what they ask for."""
+    model = small_model()
+    operator = deformation_operator(model.faces, model.uv, model.uv_faces, model.n_vertices, 16)
+    offsets = operator(torch.randn(16, 16, 3, generator=generator))
+    trusted = model.mean[:, 0] > 0
+    wrong = torch.where(trusted[:, None], offsets, 50.0)
+    weight = trusted.float()
+    fitted = operator.fit_map(wrong, 1e-6, weight=weight)
+    assert torch.equal(fitted, operator.fit_map(offsets, 1e-6, weight=weight))
+    assert torch.allclose(operator(fitted)[trusted], offsets[trusted], atol=0.02)
+    alike = operator.fit_map(wrong, weight=torch.ones_like(weight))
+    assert torch.allclose(alike, operator.fit_map(wrong))
+    # a weight of two counts as the vertex twice: halving the smoothness is the same
+    assert torch.allclose(
+        operator.fit_map(wrong, 1e-3, weight=torch.full_like(weight, 2.0)),
+        operator.fit_map(wrong, 5e-4),
+        atol=1e-3,
+    )
+
+
 @pytest.mark.parametrize("kernel", ["bilinear", "cubic"])
 def test_gradients(generator, kernel):
     points, faces = sheet(columns=11, rows=13)

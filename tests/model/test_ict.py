@@ -11,6 +11,7 @@ import torch
 from hrnfit.geometry.mesh import boundary_loops
 from hrnfit.geometry.uv import chart_quality, overlaps
 from hrnfit.model import ict
+from hrnfit.model.eye_caps import fitted_sphere
 from hrnfit.model.linear import landmark_positions
 from hrnfit.model.load import load_model
 from tests.model.faces import ibug_vertices, sheet
@@ -116,6 +117,7 @@ def test_compact_file(tmp_path):
     assert torch.equal(model.identity_basis[1, : 3 * given], mode)
     assert model.mirror is not None
     assert {"lips", "brows", "eyes", "mouth", "skin"} <= model.regions.keys()
+    assert torch.equal(model.regions["eyes"].nonzero()[:, 0], torch.arange(given, model.n_vertices))
     assert set(model.landmarks) == {"ibug68"}
 
 
@@ -148,3 +150,17 @@ def test_the_real_compact_file(data_dir):
     gap = (points[list(pairs)] - ibug[list(pairs.values())]).norm(dim=1)
     assert gap.max() < 2.0
     assert 0.5 < float(dense.spread[:468].median()) < 2.5
+
+
+def test_eyes_are_the_eyeball_fronts(data_dir):
+    """The caps alone, each on a sphere of its own and within the corners of its eye."""
+    model = load_model(data_dir / "ict" / "ict_facehead_f16.npz")
+    eyes = model.regions["eyes"]
+    assert torch.equal(eyes.nonzero()[:, 0], torch.arange(9409, 9409 + 2 * 169))
+    ibug = landmark_positions(model.mean, model.faces, model.landmarks["ibug68"])
+    for cap, corners in zip(model.mean[eyes].split(169), ((36, 39), (42, 45)), strict=True):
+        first, last = ibug[list(corners)]
+        middle = (first + last) / 2
+        assert (cap[:, :2] - middle[:2]).norm(dim=1).max() < 0.55 * (first - last).norm()
+        radius = (cap - fitted_sphere(cap.double())[0]).norm(dim=1)
+        assert radius.max() - radius.min() < 0.5
