@@ -18,6 +18,7 @@ from hrnfit.geometry.mesh import edges
 from hrnfit.model.dense_landmarks import closest_on_surface
 from hrnfit.model.face_model import LandmarkSet
 
+N_POINTS = 478
 # fmt: off
 UPPER = (
     185, 40, 39, 37, 0, 267, 269, 270, 409,  # outer edge
@@ -38,8 +39,11 @@ def on_own_lips(
     """`mediapipe478` with every lip point at the nearest place of its own lip.
 
     The 68 points tell the lips apart: skin belongs to the lip whose points are nearer along the surface,
-    and across a mouth slit the way is long. Points that are missing, or lie right, stay.
+    and across a mouth slit the way is long. Points that are missing, or lie right, stay; so does a set of
+    another number of points.
     """
+    if len(dense.triangles) != N_POINTS:
+        return dense
     upper = _nearer(mean, faces, *(_corners(faces, ibug68, p) for p in (IBUG_UPPER, IBUG_LOWER)))
     triangles, weights = dense.triangles.clone(), dense.barycentric.clone()
     for points, lip in ((UPPER, upper), (LOWER, ~upper)):
@@ -51,6 +55,8 @@ def on_own_lips(
         own = whole.nonzero()[:, 0]
         corners = mean[faces[dense.triangles[astray].long()].long()]
         places = (corners * dense.barycentric[astray][..., None].to(mean)).sum(1)
+        # on the midline left and right are equally near: rounding must not decide
+        places = places + places.new_tensor([1e-4, 0.0, 0.0])
         found, shares, _ = closest_on_surface(mean, faces[own], places)
         triangles[astray] = own[found.long()].to(triangles)
         weights[astray] = shares.to(weights)

@@ -43,8 +43,9 @@ def test_without_the_pyramid_one_map_stage_per_level_has_all_steps():
         before = [s for s in recipe.stages if s.level == level]
         after = [s for s in flat.stages if s.level == level]
         maps = [s for s in before if isinstance(s.settings, MapSettings)]
-        assert [s.name for s in after if isinstance(s.settings, MapSettings)] == [maps[-1].name]
-        assert after[-1].settings.steps == sum(s.settings.steps for s in maps)
+        (flattened,) = [s for s in after if isinstance(s.settings, MapSettings)]
+        assert flattened.name == maps[-1].name
+        assert flattened.settings.steps == sum(s.settings.steps for s in maps)
 
 
 def test_a_setting_that_is_off_is_off_in_every_stage():
