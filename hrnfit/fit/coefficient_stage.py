@@ -34,7 +34,7 @@ from hrnfit.fit.shared_skin import (
 )
 from hrnfit.solve.block import Layout, NormalEquations
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
-from hrnfit.solve.solver import Leaves, Solution
+from hrnfit.solve.solver import Leaves, Solution, joined_rounds
 from hrnfit.state import FaceState
 
 POSE_ARM = 100.0
@@ -113,16 +113,8 @@ def solve_coefficients(
         solution = solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
         leaves = solution.leaves
         solutions.append(solution)
-    last = solutions[-1]
-    joined = Solution(
-        leaves,
-        last.outcome,
-        sum(s.steps for s in solutions),
-        tuple(e for s in solutions for e in s.energies),
-        seconds=sum(s.seconds for s in solutions),
-    )
     found = {name: leaf.detach().to(state.identity) for name, leaf in leaves.items()}
-    return state.replace(**found), joined
+    return state.replace(**found), joined_rounds(solutions, sum(s.seconds for s in solutions))
 
 
 class _Problem:

@@ -35,7 +35,7 @@ from hrnfit.geometry.rotation import (
 from hrnfit.metrics import Surface
 from hrnfit.solve.block import Layout, NormalEquations
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
-from hrnfit.solve.solver import Leaves, Outcome, Solution
+from hrnfit.solve.solver import Leaves, Outcome, Solution, joined_rounds
 from hrnfit.state import FaceState
 
 ANNEALING = 0.6
@@ -100,14 +100,7 @@ def solve_surface(
         solution = solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
         leaves = solution.leaves
         solutions.append(solution)
-    found, last = problem.refitted(leaves), solutions[-1]
-    return found, Solution(
-        leaves,
-        last.outcome,
-        sum(s.steps for s in solutions),
-        tuple(e for s in solutions for e in s.energies),
-        seconds=time.perf_counter() - began,
-    )
+    return problem.refitted(leaves), joined_rounds(solutions, time.perf_counter() - began)
 
 
 class _Refit:

@@ -5,6 +5,7 @@ A solver is a frozen dataclass of its settings; the problem knows nothing of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -38,3 +39,11 @@ class Solution:
     terms: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Unweighted energy of each term at each recorded step."""
     seconds: float = 0.0
+
+
+def joined_rounds(rounds: Sequence[Solution], seconds: float) -> Solution:
+    """Rounds of one solve, each begun where the one before ended, as one. seconds: of the whole."""
+    last = rounds[-1]
+    energies = tuple(energy for solution in rounds for energy in solution.energies)
+    steps = sum(solution.steps for solution in rounds)
+    return Solution(last.leaves, last.outcome, steps, energies, seconds=seconds)
