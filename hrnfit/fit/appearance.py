@@ -62,19 +62,20 @@ def fit_appearance(
     coefficients = torch.zeros_like(state.albedo)
     albedo = texels_of(resized_map(mean, resolution), texels.flat)
     light = state.light
-    model_albedo = albedo
+    model_albedo, lit = albedo, weight
     for _ in range(ROUNDS):
         light = _solve_light(
             colour, weight, basis, albedo, scene.sharing.light, state.light, settings
         )
         shading = _shading(basis, light[scene.sharing.light])
+        lit = _lit(weight, shading, settings)
         coefficients = _solve_coefficients(
             colour, weight, shading, mean, albedo_basis, texels, settings
         )
         full = resized_map(scene.model.albedo(coefficients), resolution)
         model_albedo = texels_of(full, texels.flat)
         albedo = _solve_albedo(colour, weight, shading, model_albedo, settings)
-    offset = _spread(albedo, model_albedo, weight.sum(0) > 0.05, texels, used)
+    offset = _spread(albedo, model_albedo, lit.sum(0) > 0.05, texels, used)
     return state.replace(light=light, albedo=coefficients, albedo_map=offset)
 
 
@@ -123,6 +124,14 @@ def _shading(
     return basis @ light
 
 
+def _lit(
+    weight: Float[Tensor, "V P"], shading: Float[Tensor, "V P 3"], settings: AppearanceSettings
+) -> Float[Tensor, "V P"]:
+    """Weight of what enough light of every colour falls on. Decided by channel, skin in the shade kept
+    its red and green and took its blue from the model: it turned yellow."""
+    return weight * (shading > settings.least_shading).all(-1)
+
+
 def _solve_light(
     colour: Float[Tensor, "V P 3"],
     weight: Float[Tensor, "V P"],
@@ -162,7 +171,7 @@ def _solve_albedo(
     colour: Tensor, weight: Tensor, shading: Tensor, prior: Tensor, settings: AppearanceSettings
 ) -> Float[Tensor, "P 3"]:
     """Per-texel least squares with a whisper of the model's albedo, which decides where none sees."""
-    w = weight[..., None] * (shading > settings.least_shading)
+    w = _lit(weight, shading, settings)[..., None]
     top = (w * shading * colour).sum(0) + 1e-3 * prior
     return (top / ((w * shading.square()).sum(0) + 1e-3)).clamp(0.0, 1.5)
 
@@ -185,8 +194,9 @@ def _solve_coefficients(
     settings: AppearanceSettings,
 ) -> Float[Tensor, "A"]:
     """Ridge regression of the model's albedo on the colours divided by their shading."""
-    w = (weight[..., None] * (shading > settings.least_shading) * shading.square()).sum(0)
-    top = (weight[..., None] * (shading > settings.least_shading) * shading * colour).sum(0)
+    lit = _lit(weight, shading, settings)[..., None]
+    w = (lit * shading.square()).sum(0)
+    top = (lit * shading * colour).sum(0)
     small_w = resized_map(texels.square(w), COARSE)
     small = resized_map(texels.square(top), COARSE) / small_w.clamp_min(1e-6)
     target = (small - resized_map(mean, COARSE)).clamp(-0.5, 0.8).flatten()
