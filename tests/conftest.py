@@ -52,3 +52,9 @@ def data_dir() -> Path:
 def generator() -> torch.Generator:
     """A seeded source of randomness, new for each test."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def mediapipe():
+    """The detector's library, where this Python has a wheel of it."""
+    return pytest.importorskip("mediapipe", reason="MediaPipe is not installed for this Python")

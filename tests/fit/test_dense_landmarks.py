@@ -145,7 +145,7 @@ def test_a_measured_model_is_left_alone():
     assert recorder.points is None
 
 
-def test_mediapipe_sees_the_shipped_points_on_the_real_mean(data_dir):
+def test_mediapipe_sees_the_shipped_points_on_the_real_mean(data_dir, mediapipe):
     model = load_model(data_dir / "ict" / "ict_facehead_f16.npz")
     scene = painted_scene(model, model.mean)
     settings = DenseSettings(size=384)

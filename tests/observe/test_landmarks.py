@@ -14,7 +14,7 @@ from hrnfit.observe.landmarks import MediaPipeDetector, _search_windows, _warp
 
 
 @pytest.fixture(scope="module")
-def detector():
+def detector(mediapipe):
     return MediaPipeDetector()
 
 
@@ -95,7 +95,7 @@ def test_no_face(detector, generator):
     assert detector.detect(torch.rand(300, 400, 3, generator=generator)) is None
 
 
-def test_nothing_reaches_stderr(capfd, photo):
+def test_nothing_reaches_stderr(capfd, photo, mediapipe):
     MediaPipeDetector().detect(photo)
     captured = capfd.readouterr()
     assert captured.err == ""

@@ -10,7 +10,7 @@ from hrnfit.observe.selfocclusion import HIDDEN, face_triangles, visibility
 
 
 @pytest.fixture(scope="module")
-def shape():
+def shape(mediapipe):
     """FaceMesh's own 3D points of a photographed face, turned to look straight ahead, unit width."""
     detector = MediaPipeDetector(margins=(1.5,))
     photo = load_image(data.astronaut()).image
@@ -34,7 +34,7 @@ def _turned(shape, yaw):
     return shape @ R.mT
 
 
-def test_triangles_are_the_mesh():
+def test_triangles_are_the_mesh(mediapipe):
     triangles = face_triangles()
     assert triangles.shape == (852, 3)
     assert int(triangles.max()) == 467
