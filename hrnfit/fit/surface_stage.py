@@ -39,6 +39,7 @@ from hrnfit.solve.solver import Leaves, Outcome, Solution, joined_rounds
 from hrnfit.state import FaceState
 
 ANNEALING = 0.6
+"""Noise of a round over that of the round before, until it reaches its own."""
 UNSEEN = 0.1
 """Weight of the old surface in the new map where no two views saw it. Left to the model there (weight 0,
 offset 0), neck and jaw lost: 95th percentile 0.44 to 1.3 mm on a rig of three views."""
@@ -56,6 +57,8 @@ class SurfaceSettings:
     blur: float = 0.0
     kernel_scale: float = 1.0
     offset: float = 0.0
+    """These three are those of every look at the skin; visibility, which is all that a refit asks for,
+    does not depend on them."""
     rounds: int = 10
     """Times the nearest points are looked for anew."""
     anneal: float = 10.0
@@ -69,7 +72,9 @@ class SurfaceSettings:
     noise: float = 0.1
     """Standard deviation of the surface's own error, mm."""
     identity_deviation: float = 1.0
+    """Prior on identity, standard deviations of the model."""
     expression_deviation: float = 0.1
+    """Prior on activations of blendshapes; other expressions use 1, their own standard deviation."""
     smoothness: float = 1e-2
     """Of the new deformation map where the surface does not say it."""
 

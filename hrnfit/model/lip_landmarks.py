@@ -19,6 +19,7 @@ from hrnfit.model.dense_landmarks import closest_on_surface
 from hrnfit.model.face_model import LandmarkSet
 
 N_POINTS = 478
+"""Of FaceMesh; a set of another number is no such set."""
 # fmt: off
 UPPER = (
     185, 40, 39, 37, 0, 267, 269, 270, 409,  # outer edge

@@ -81,12 +81,12 @@ def turn_error(case: Turned, settings: LandmarkStart) -> float:
 
 @pytest.mark.parametrize("yaw", [-35.0, 35.0])
 def test_the_jaw_on_the_outline_does_not_turn_the_head(yaw):
-    """Random faces, many, as single ones err by 0.6 to 4 degrees; a jaw held fast adds half a degree,
+    """Random faces, many, as single ones err by 0.6 to 4 degrees; a jaw held fast adds a third of a degree,
     pulled in by its far side."""
-    cases = [turned(yaw, seed) for seed in range(24)]
+    cases = [turned(yaw, seed) for seed in range(48)]
     fixed = np.mean([turn_error(case, LandmarkStart(jaw="surface")) for case in cases])
     slid = np.mean([turn_error(case, LandmarkStart()) for case in cases])
-    assert slid < 0.9 * fixed
+    assert slid < 0.87 * fixed
     assert slid < 2.5
 
 
