@@ -14,7 +14,6 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +30,18 @@ from hrnfit.observe.load import load_views
 from hrnfit.synthetic import SyntheticRig
 
 
+@dataclass(frozen=True)
+class EncodedRig:
+    """A rig for the file."""
+
+    images: dict[str, np.ndarray]
+    """By camera, (H, W, 3) uint8, sRGB."""
+    masks: dict[str, np.ndarray]
+    """By camera, (H, W) uint8, 255 is the head."""
+    rest: SyntheticRig
+    """Without images and masks."""
+
+
 @dataclass
 class Prepared:
     """Contents of the file. Also a detector, which answers for the photographs it knows."""
@@ -39,8 +50,8 @@ class Prepared:
     """By `checksum` of the photograph."""
     masks: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     """By case that brings none, then by view; (H, W) uint8, 255 is the face."""
-    rigs: dict[tuple[str, int, int], SyntheticRig] = field(default_factory=dict)
-    """By model, seed and size; as `encoded`."""
+    rigs: dict[tuple[str, int, int], EncodedRig] = field(default_factory=dict)
+    """By model, seed and size."""
 
     def detect(self, image: Float[Tensor, "H W 3"]) -> Landmarks | None:
         """What the detector found in this very photograph."""
@@ -75,24 +86,26 @@ def checksum(image: Float[Tensor, "H W 3"]) -> str:
     return hashlib.sha256(encode_srgb(image).tobytes()).hexdigest()
 
 
-def encoded(rig: SyntheticRig) -> SyntheticRig:
+def encoded(rig: SyntheticRig) -> EncodedRig:
     """The rig with images and masks as codes of 8 bits, and without its painted albedo, which no fit
     and no measure reads."""
-    images: Any = {name: encode_srgb(image) for name, image in rig.images.items()}
-    masks: Any = {name: (255 * m).round().byte().numpy() for name, m in rig.masks.items()}
     truth = replace(rig.truth, albedo=rig.truth.albedo.new_zeros(1, 1, 3))
-    return replace(rig, images=images, masks=masks, truth=truth)
+    return EncodedRig(
+        images={name: encode_srgb(image) for name, image in rig.images.items()},
+        masks={name: (255 * m).round().byte().numpy() for name, m in rig.masks.items()},
+        rest=replace(rig, images={}, masks={}, truth=truth),
+    )
 
 
-def decoded(rig: SyntheticRig) -> SyntheticRig:
+def decoded(rig: EncodedRig) -> SyntheticRig:
     """Codes back to linear light and coverage."""
     images = {name: linear_from_srgb(_unit(codes)) for name, codes in rig.images.items()}
     masks = {name: _unit(codes) for name, codes in rig.masks.items()}
-    return replace(rig, images=images, masks=masks)
+    return replace(rig.rest, images=images, masks=masks)
 
 
-def _unit(codes: Any) -> Tensor:
-    return torch.from_numpy(np.asarray(codes).astype(np.float32)) / 255
+def _unit(codes: np.ndarray) -> Tensor:
+    return torch.from_numpy(codes.astype(np.float32)) / 255
 
 
 def load(path: str | Path | None) -> Prepared | None:

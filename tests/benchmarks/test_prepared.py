@@ -5,7 +5,6 @@ from __future__ import annotations
 import lzma
 import pickle
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from benchmarks.prepared import Prepared, Recording, checksum, decoded, encoded,
 from hrnfit.io.image import encode_srgb, load_image
 from hrnfit.observe.landmarks import LandmarkDetector
 from hrnfit.observe.observation import Landmarks
-from hrnfit.synthetic import SyntheticRig
 from tests.fit.small_scene import rig
 
 NAME = "cam_0"
@@ -41,15 +39,6 @@ def stores(monkeypatch):
     return cases
 
 
-def packed_rig() -> SyntheticRig:
-    """The small rig in codes: bytes where the class declares floats, so unchecked."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        return encoded(rig())
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
-
-
 def mark() -> Landmarks:
     return Landmarks(torch.tensor([[3.0, 4.0]]), torch.ones(1), "five")
 
@@ -67,7 +56,7 @@ def test_a_checksum_survives_the_way_through_a_file(generator):
 def test_a_rig_comes_back():
     """Images to the bit, for they are rounded as in a file; masks to half a code."""
     source = rig()
-    packed = packed_rig()
+    packed = encoded(rig())
     again = decoded(packed)
     for name in source.images:
         assert torch.equal(again.images[name], source.images[name])
@@ -76,7 +65,7 @@ def test_a_rig_comes_back():
     assert torch.equal(again.truth.surface, source.truth.surface)
     assert again.cameras is source.cameras
     assert packed.images[NAME].dtype == packed.masks[NAME].dtype == "uint8"
-    assert packed.truth.albedo.shape == (1, 1, 3)
+    assert packed.rest.truth.albedo.shape == (1, 1, 3)
 
 
 @pytest.mark.parametrize("found", [mark(), None])
@@ -111,7 +100,7 @@ def test_a_written_file_is_read_back_and_used(tmp_path, stores):
     source = rig()
     image = source.images[NAME]
     mask = {NAME: (255 * source.masks[NAME]).byte().numpy()}
-    prepared = Prepared({checksum(image): mark()}, {"wild": mask}, {KEY: packed_rig()})
+    prepared = Prepared({checksum(image): mark()}, {"wild": mask}, {KEY: encoded(rig())})
     path = tmp_path / "prepared.xz"
     path.write_bytes(lzma.compress(pickle.dumps(prepared)))
     again = load(path)
