@@ -1,4 +1,4 @@
-"""`hrnfit models list | info | add | landmarks`: which face models there are, and adding another."""
+"""`hrnfit models list | info | kinds | add | landmarks`: which face models there are, and adding another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hrnfit.model import ict, store
+from hrnfit.importers.kinds import KINDS, ImportOptions, add_model
+from hrnfit.model import store
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.load import load_model, save_model
 
@@ -49,35 +50,39 @@ def info(model: tyro.conf.Positional[str]) -> None:
     Console().print(table)
 
 
+def kinds() -> None:
+    """List the file formats that `hrnfit models add` knows."""
+    table = Table("kind", "PATH is")
+    for name, kind in KINDS.items():
+        table.add_row(name, kind.expects)
+    Console().print(table)
+
+
 def add(
-    name: tyro.conf.Positional[str],
+    kind: tyro.conf.Positional[str],
     path: tyro.conf.Positional[Path],
-    part: str = "face",
+    name: str | None = None,
+    part: str | None = None,
+    extras: Path | None = None,
     replace_existing: bool = False,
 ) -> None:
-    """Add a model under a name: an hrnfit npz, a compact ICT npz, or an ICT-FaceKit folder.
+    """Convert a model file once and keep it under a name.
 
     Args:
-        name: Name to use it by, as in `--model NAME`.
-        path: The file, or the folder FaceXModel of ICT-FaceKit.
-        part: ICT only: face, or head (with neck and back of the head).
+        kind: Its format; `hrnfit models kinds` lists them.
+        path: The file or folder.
+        name: Name to use it by, as in `--model NAME`; the kind without.
+        part: Part of the mesh, where the kind has several: for ict face or head.
+        extras: Folder of companion files, where they do not lie beside the file.
         replace_existing: Overwrite a model of that name.
     """
-    store.check_name(name)
-    target = store.models_folder() / f"{name}.npz"
-    if target.exists() and not replace_existing:
-        raise ValueError(
-            f"there is a model '{name}' already ({target}); choose another name or "
-            "pass --replace-existing"
-        )
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder; check the path")
-    loaded = _imported(path, part)
-    loaded = replace(loaded, info=replace(loaded.info, name=name))
-    save_model(loaded, target)
+    name = name or (path.stem if kind == "npz" else kind)
+    options = ImportOptions(part=part, extras=extras)
+    model, target = add_model(kind, path, name, options, replace_existing=replace_existing)
     console = Console()
     console.print(f"added '{name}': {target}")
-    if "mediapipe478" not in loaded.landmarks:
+    console.print(f"licence: {model.info.licence}. {model.info.note}".strip())
+    if "mediapipe478" not in model.landmarks:
         console.print(f"next: hrnfit models landmarks {name}   (dense landmarks, a minute)")
 
 
@@ -95,7 +100,7 @@ def landmarks(model: tyro.conf.Positional[str], samples: int = 4) -> None:
     path = store.resolve(model)
     if str(model) == store.GENERIC or not _is_own_format(path):
         raise ValueError(
-            f"'{model}' is not a model file of yours; first `hrnfit models add NAME {path}`, "
+            f"'{model}' is not a model file of yours; first `hrnfit models add KIND {path} --name NAME`, "
             "then `hrnfit models landmarks NAME`"
         )
     loaded = load_model(path)
@@ -118,18 +123,15 @@ def landmarks(model: tyro.conf.Positional[str], samples: int = 4) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Run one of the commands."""
-    commands = {"list": list_models, "info": info, "add": add, "landmarks": landmarks}
+    commands = {
+        "list": list_models,
+        "info": info,
+        "kinds": kinds,
+        "add": add,
+        "landmarks": landmarks,
+    }
     given = [argument for argument in arguments if argument != "--debug"]
     tyro.extras.subcommand_cli_from_dict(commands, prog="hrnfit models", args=given)
-
-
-def _imported(path: Path, part: str) -> LinearFaceModel:
-    """The model at the path; the part matters only to ICT files."""
-    if part not in ict.PARTS:
-        raise ValueError(f"--part: expected {' or '.join(ict.PARTS)}, got '{part}'")
-    if part == "face":
-        return load_model(path)
-    return ict.import_folder(path, part) if path.is_dir() else ict.import_compact(path, part)
 
 
 def _is_own_format(path: Path) -> bool:
@@ -155,7 +157,9 @@ def _facts(model: LinearFaceModel) -> dict[str, str]:
         "name": model.info.name,
         "licence": model.info.licence,
         "commercial use": "yes" if model.info.commercial else "no",
+        "terms": model.info.note or "see the licence",
         "source": model.info.source,
+        "imported from": ", ".join(name for name, _ in model.info.files[:4]) or model.info.kind,
         "mesh": f"{model.n_vertices} vertices, {len(model.faces)} triangles",
         "identity": f"{model.n_identity} modes",
         "expression": f"{model.n_expression} {expression}: {', '.join(model.expression_names)}",

@@ -19,7 +19,7 @@ def added(tmp_path, monkeypatch):
     """A user folder with one model, `studio`."""
     monkeypatch.setenv("HRNFIT_HOME", str(tmp_path / "home"))
     save_model(small_model(), tmp_path / "given.npz")
-    cli_models.main(["add", "studio", str(tmp_path / "given.npz")])
+    cli_models.main(["add", "npz", str(tmp_path / "given.npz"), "--name", "studio"])
     return tmp_path
 
 
@@ -35,12 +35,12 @@ def test_added_models_are_listed_and_shown(added, capsys):
 
 
 def test_adding_tells_the_next_step(added, capsys):
-    cli_models.main(["add", "second", str(added / "given.npz")])
+    cli_models.main(["add", "npz", str(added / "given.npz"), "--name", "second"])
     assert "hrnfit models landmarks second" in capsys.readouterr().out
 
 
 def test_a_taken_name_needs_a_word(added):
-    again = ["add", "studio", str(added / "given.npz")]
+    again = ["add", "npz", str(added / "given.npz"), "--name", "studio"]
     with pytest.raises(ValueError, match="--replace-existing"):
         cli_models.main(again)
     cli_models.main([*again, "--replace-existing"])
@@ -55,9 +55,10 @@ def test_broken_models_are_listed_as_such(added, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["add", "new", "given.npz", "--part", "hair"], "--part: expected face or head"),
-        (["add", "generic", "given.npz"], "taken"),
-        (["add", "new", "absent.npz"], r"^absent\.npz: no such file or folder; check the path$"),
+        (["add", "nzp", "given.npz"], "kind 'nzp': not known; did you mean 'npz'"),
+        (["add", "ict", "given.npz", "--part", "hair"], "part: expected face or head"),
+        (["add", "npz", "given.npz", "--name", "generic"], "taken"),
+        (["add", "npz", "absent.npz"], r"^absent\.npz: no such file or folder; check the path$"),
         (["info", "studi"], "did you mean 'studio'"),
     ],
 )

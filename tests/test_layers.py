@@ -10,10 +10,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "hrnfit"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("brief", "check", "tree"),
+    ("brief", "check", "derivative", "tree"),
     ("geometry", "camera", "state"),
     ("model", "render", "solve", "nets", "io"),
-    ("observe",),
+    ("observe", "importers"),
     ("prediction",),
     ("energy",),
     ("fit", "metrics"),

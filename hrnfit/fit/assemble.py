@@ -45,7 +45,7 @@ def assemble(
     fused, confidence = fused_displacement(scene, state)
     albedo = scene.predict(state, 64).albedo_map.clamp(0.0, 1.0).cpu()
     normal = normal_map(scene, state, fused)
-    model, state = scene.model.to("cpu"), state.to("cpu")  # type: ignore[attr-defined]
+    model, state = scene.model.to("cpu"), state.to("cpu")
     cpu = replace(scene, model=model, _operators={})
     operator = cpu.operator(state.deformation.shape[0])
     maps = Maps(

@@ -74,7 +74,7 @@ def prepare(
         log.warning(text)
     state, sharing, frames = _state(views, kept, start, model, recipe)
     views = tuple(replace(views[i], frame=f) for i, f in zip(kept, frames, strict=True))
-    model, state = model.to(device), state.to(device)  # type: ignore[attr-defined]
+    model, state = model.to(device), state.to(device)
     scene = Scene(views, model, sharing, rasterizer, device).framed(state)
     scene = replace(scene, views=with_masks(scene, state))
     s = recipe.start

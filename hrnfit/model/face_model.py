@@ -1,16 +1,20 @@
-"""What the fit needs of a morphable model: constants, and two pure functions of coefficients.
+"""What the fit needs of a morphable model: constants, and pure functions of coefficients.
 
 A model lives in the head frame: mm, y up, z out of the face, x to the subject's left. Any model
-that satisfies `FaceModel` can be fitted; `model/linear.py` is the one for linear bases.
+that satisfies `FaceModel` can be fitted; `model/linear.py` is the one for linear bases,
+`model/flame.py` the one with a jaw, neck and eyes that turn.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from hrnfit.derivative import forward_jacobian
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,23 @@ class ModelInfo:
     commercial: bool
     """Whether the licence permits commercial use."""
     source: str
+    kind: str = "npz"
+    """What it was imported from: a name of `hrnfit models kinds`, or `npz` for our own format."""
+    note: str = ""
+    """Terms in one sentence, for those who do not read licences."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Name and SHA-256 of every file it was made from."""
+
+
+class ShapeTangent(NamedTuple):
+    """The model's surface at some coefficients, and how it moves with each of them."""
+
+    shape: Float[Tensor, "N 3"]
+    """mm, head frame."""
+    identity: Float[Tensor, "I N 3"]
+    """mm per coefficient."""
+    expression: Float[Tensor, "E N 3"]
+    """mm per coefficient."""
 
 
 @runtime_checkable
@@ -96,6 +117,26 @@ class FaceModel(Protocol):
         """Vertices in the head frame, mm."""
         ...
 
-    def albedo(self, coefficients: Float[Tensor, "A"]) -> Float[Tensor, "H W 3"]:
-        """Albedo map in UV, linear RGB."""
+    def tangent(self, identity: Float[Tensor, "I"], expression: Float[Tensor, "E"]) -> ShapeTangent:
+        """`shape` there and its derivatives; `forward_tangent` computes them for any model."""
         ...
+
+    def albedo(self, coefficients: Float[Tensor, "A"]) -> Float[Tensor, "H W 3"]:
+        """Albedo map in UV, linear RGB; affine in the coefficients."""
+        ...
+
+    def to(self, target: torch.dtype | torch.device | str) -> FaceModel:
+        """A copy on another device, or with its floating-point constants in another dtype."""
+        ...
+
+
+def forward_tangent(
+    model: FaceModel, identity: Float[Tensor, "I"], expression: Float[Tensor, "E"]
+) -> ShapeTangent:
+    """The tangent of any differentiable `shape`, by forward-mode differentiation."""
+    sizes = [len(identity), len(expression)]
+    shape, jacobian = forward_jacobian(
+        lambda x: model.shape(*x.split(sizes)).flatten(), torch.cat([identity, expression])
+    )
+    columns = jacobian.mT.unflatten(1, (-1, 3))
+    return ShapeTangent(shape.unflatten(0, (-1, 3)), *columns.split(sizes))

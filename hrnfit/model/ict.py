@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from hrnfit.model.appearance import smooth_albedo
 from hrnfit.model.contour import jaw_candidates
 from hrnfit.model.eye_caps import EyeCap, eye_cap, eye_openings
 from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
+from hrnfit.model.npz_arrays import read_npz
 from hrnfit.model.regions import regions_from_landmarks
 from hrnfit.model.symmetry import mirror_pairs
 
@@ -61,20 +64,25 @@ INFO = ModelInfo(
 
 def import_compact(path: str | Path, part: str = "face") -> LinearFaceModel:
     """The model of a compact npz (keys `COMPACT_KEYS`; cm, bases per standard deviation)."""
-    with np.load(path) as file:
-        missing = [key for key in COMPACT_KEYS if key not in file]
-        if missing:
-            raise ValueError(f"{path}: a compact ICT file needs the keys {', '.join(missing)}")
-        names = tuple(str(name) for name in file["exp_names"])
-        return assemble(
-            mean=file["mean"].astype(np.float32),
-            identity=file["id_basis"].astype(np.float32),
-            expression=file["exp_basis"].astype(np.float32),
-            expression_names=names,
-            faces=file["tris"].astype(np.int64),
-            marks=file["lm68"].astype(np.int64),
-            keep=_kept(part, file["meta"]),
-        )
+    return from_compact(read_npz(Path(path)), str(path), part)
+
+
+def from_compact(
+    arrays: Mapping[str, np.ndarray], label: str, part: str = "face"
+) -> LinearFaceModel:
+    """The model of a compact file's arrays; `label` names the file in errors."""
+    missing = [key for key in COMPACT_KEYS if key not in arrays]
+    if missing:
+        raise ModelFormatError(f"{label}: a compact ICT file needs the keys {', '.join(missing)}")
+    return assemble(
+        mean=arrays["mean"].astype(np.float32),
+        identity=arrays["id_basis"].astype(np.float32),
+        expression=arrays["exp_basis"].astype(np.float32),
+        expression_names=tuple(str(name) for name in arrays["exp_names"]),
+        faces=arrays["tris"].astype(np.int64),
+        marks=arrays["lm68"].astype(np.int64),
+        keep=_kept(part, arrays["meta"]),
+    )
 
 
 def import_folder(folder: str | Path, part: str = "face") -> LinearFaceModel:
@@ -210,10 +218,15 @@ def _flat(
     return torch.cat([modes, *(cap.modes(modes) for cap in caps)], dim=1).flatten(1)
 
 
-def _count(part: str) -> int:
-    """Number of leading vertices of the part."""
+def check_part(part: str) -> None:
+    """`part` is one that can be fitted."""
     if part not in PARTS:
         raise ValueError(f"part: expected {' or '.join(PARTS)}, got '{part}'")
+
+
+def _count(part: str) -> int:
+    """Number of leading vertices of the part."""
+    check_part(part)
     return PARTS[part]
 
 

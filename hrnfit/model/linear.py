@@ -1,6 +1,6 @@
 """A linear morphable model: vertices = mean + identity . basis + expression . basis, in mm.
 
-The one implementation of `FaceModel`. Bases are kept flat (I, 3N), so that the shapes of all frames
+Bases are kept flat (I, 3N), so that the shapes of all frames
 are two matrix products. Reading and writing files is not here: see `load.py`.
 """
 
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hrnfit.brief import brief
-from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.model.face_model import LandmarkSet, ModelInfo, ShapeTangent
 
 
 class LandmarkBasis(NamedTuple):
@@ -90,6 +90,15 @@ class LinearFaceModel:
         check_width("expression", expression, self.n_expression)
         offsets = identity @ self.identity_basis + expression @ self.expression_basis
         return self.mean + offsets.unflatten(-1, (self.n_vertices, 3))
+
+    def tangent(self, identity: Float[Tensor, "I"], expression: Float[Tensor, "E"]) -> ShapeTangent:
+        """`shape` there; the modes are the same everywhere."""
+        n = (self.n_vertices, 3)
+        return ShapeTangent(
+            self.shape(identity, expression),
+            self.identity_basis.unflatten(1, n),
+            self.expression_basis.unflatten(1, n),
+        )
 
     def albedo(self, coefficients: Float[Tensor, "A"]) -> Float[Tensor, "H W 3"]:
         """Albedo map in UV, linear RGB, not clamped: a clamp would stop gradients at black."""

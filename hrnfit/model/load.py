@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import uuid
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,36 +20,34 @@ from hrnfit.model import ict, store
 from hrnfit.model.appearance import smooth_albedo
 from hrnfit.model.dense_landmarks import shipped_landmarks
 from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
+from hrnfit.model.npz_arrays import read_npz
 from hrnfit.model.validate import FORMAT, check_model_arrays
 
 Arrays = Mapping[str, np.ndarray]
+
+FOREIGN = (".mat", ".h5", ".hdf5", ".pkl", ".npy", ".bin")
+"""Endings of model files of others, which `hrnfit models add` converts."""
 
 
 def load_model(name_or_path: str | Path = store.GENERIC) -> LinearFaceModel:
     """A model by name (`generic`, or one added with `hrnfit models add`), or from a file or folder.
 
-    Raises FileNotFoundError when there is none, ValueError naming key, shape and count when the file
-    is broken.
+    Raises FileNotFoundError when there is none, ModelFormatError naming key, shape and count when the
+    file is broken.
     """
     path = store.resolve(name_or_path)
     if path.is_dir():
         return with_shipped_landmarks(ict.import_folder(path))
-    try:
-        # opened here: on a damaged archive np.load leaves its own handle open
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            keys = set(file.files)
-            arrays = {} if ict.is_compact(keys) else {key: file[key] for key in keys}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        # numpy's advice for what is no npz at all is to unpickle it: not ours
-        reason = "it holds Python objects, or is no npz" if "pickle" in str(error) else str(error)
-        raise ValueError(
-            f"model file {path}: not a readable npz ({reason}); copy or export it again"
-        ) from error
-    if not arrays:
-        return with_shipped_landmarks(ict.import_compact(path))
+    if path.suffix.lower() in FOREIGN:
+        raise ModelFormatError(
+            f"{path}: files of this kind are converted once: `hrnfit models add KIND {path}`, "
+            "then --model NAME; `hrnfit models kinds` lists the kinds"
+        )
+    arrays = read_npz(path)
+    if ict.is_compact(set(arrays)):
+        return with_shipped_landmarks(ict.from_compact(arrays, str(path)))
     check_model_arrays(arrays, f"model file {path}")
     return with_shipped_landmarks(_model(arrays))
 
@@ -70,12 +67,15 @@ def with_shipped_landmarks(model: LinearFaceModel) -> LinearFaceModel:
 
 
 def save_model(model: LinearFaceModel, path: str | Path) -> None:
-    """Write a model file; nothing is left half-written. Bases and albedo are kept as float16."""
+    """Write a model file; nothing is left half-written. Bases and albedo are kept as float16.
+
+    Not compressed: inflating a Basel model's maps took three quarters of the time to load it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.npz")
     try:
-        np.savez_compressed(partial, **model_arrays(model))
+        np.savez(partial, **model_arrays(model))
         os.replace(partial, path)
     except OSError as error:
         raise OSError(f"model file {path}: could not be written ({error})") from error
@@ -93,6 +93,9 @@ def model_arrays(model: LinearFaceModel) -> dict[str, Any]:
         "licence": np.array(info.licence),
         "source": np.array(info.source),
         "commercial": np.array(info.commercial),
+        "kind": np.array(info.kind),
+        "note": np.array(info.note),
+        "files": np.array(info.files, dtype=np.str_).reshape(-1, 2),
         "mm_per_unit": np.array(1.0),
         "mean": _numpy(model.mean, np.float32),
         "identity_basis": _numpy(model.identity_basis, np.float16).reshape(-1, n, 3),
@@ -129,12 +132,7 @@ def _model(arrays: Arrays) -> LinearFaceModel:
     if "mirror" in arrays:
         optional["mirror"] = _integers(arrays["mirror"])
     return LinearFaceModel(
-        info=ModelInfo(
-            name=str(arrays["name"]),
-            licence=str(arrays["licence"]),
-            commercial=bool(arrays["commercial"]),
-            source=str(arrays["source"]),
-        ),
+        info=_info(arrays),
         mean=_floats(arrays["mean"]) * scale,
         identity_basis=_floats(arrays["identity_basis"]).flatten(1) * scale,
         expression_basis=_floats(arrays["expression_basis"]).flatten(1) * scale,
@@ -150,6 +148,20 @@ def _model(arrays: Arrays) -> LinearFaceModel:
         else {},
         landmarks=_landmarks(arrays),
         **optional,
+    )
+
+
+def _info(arrays: Arrays) -> ModelInfo:
+    """Where the model comes from; files of others say less."""
+    files = arrays.get("files", np.zeros((0, 2), dtype=np.str_))
+    return ModelInfo(
+        name=str(arrays["name"]),
+        licence=str(arrays["licence"]),
+        commercial=bool(arrays["commercial"]),
+        source=str(arrays["source"]),
+        kind=str(arrays.get("kind", "npz")),
+        note=str(arrays.get("note", "")),
+        files=tuple((str(name), str(digest)) for name, digest in files),
     )
 
 

@@ -76,5 +76,5 @@ def resolve(name_or_path: str | Path) -> Path:
     hint = f"; did you mean '{near[0]}'?" if near else ""
     raise FileNotFoundError(
         f"model '{name_or_path}': no such file, and no model of that name (known: "
-        f"{', '.join(known) or 'none'}){hint}; add one with `hrnfit models add NAME PATH`"
+        f"{', '.join(known) or 'none'}){hint}; add one with `hrnfit models add KIND PATH`"
     )

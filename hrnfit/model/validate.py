@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hrnfit.check import check_finite, check_shape
+from hrnfit.model.format_error import ModelFormatError
 
 FORMAT = "hrnfit-model-1"
 
@@ -16,26 +17,31 @@ REQUIRED = (
     *("faces", "uv", "uv_faces"),
 )
 
+REAL = ("mean", "identity_basis", "expression_basis", "uv", "albedo_mean", "albedo_basis")
+
+LONGEST_MODE = 500.0
+"""Largest move of a vertex by one unit of a coefficient, mm: more is a wrong unit or a damaged number."""
+
 Arrays = Mapping[str, np.ndarray]
 
 
 def check_model_arrays(arrays: Arrays, label: str) -> None:
-    """Raise ValueError with one clear sentence, prefixed by `label`, when anything is off."""
+    """Raise ModelFormatError with one clear sentence, prefixed by `label`, when anything is off."""
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
-        raise ValueError(
+        raise ModelFormatError(
             f"{label}: missing {', '.join(missing)}; it is not a complete '{FORMAT}' file "
             "(see docs/models.md)"
         )
     if str(arrays["format"]) != FORMAT:
-        raise ValueError(f"{label}: format '{arrays['format']}', expected '{FORMAT}'")
+        raise ModelFormatError(f"{label}: format '{arrays['format']}', expected '{FORMAT}'")
     try:
         _check_shapes(arrays)
         _check_indices(arrays)
         _check_landmarks(arrays)
         _check_values(arrays)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{label}: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelFormatError(f"{label}: {error}") from error
 
 
 def _check_shapes(arrays: Arrays) -> None:
@@ -43,7 +49,7 @@ def _check_shapes(arrays: Arrays) -> None:
         if key in arrays and arrays[key].size == 0:
             raise ValueError(f"{key}: is empty, shape {arrays[key].shape}")
     scale = arrays["mm_per_unit"]
-    if scale.shape != () or not np.issubdtype(scale.dtype, np.number):
+    if scale.shape != () or scale.dtype.kind not in "fiu":
         raise ValueError(f"mm_per_unit: expected one number, got {scale.dtype} {scale.shape}")
     check_shape("mean", arrays["mean"], ("N", 3))
     n = len(arrays["mean"])
@@ -111,8 +117,10 @@ def _check_landmarks(arrays: Arrays) -> None:
 
 
 def _check_values(arrays: Arrays) -> None:
-    for key in ("mean", "identity_basis", "expression_basis", "uv", "albedo_mean", "albedo_basis"):
+    for key in REAL:
         if key in arrays:
+            if arrays[key].dtype.kind not in "fiu":
+                raise ValueError(f"{key}: expected real numbers, got {arrays[key].dtype}")
             check_finite(key, arrays[key])
     scale = float(arrays["mm_per_unit"])
     height = float(np.ptp(arrays["mean"][:, 1])) * scale if len(arrays["mean"]) else 0.0
@@ -120,6 +128,13 @@ def _check_values(arrays: Arrays) -> None:
         raise ValueError(
             f"mean: {height:.3g} mm high, which is no human face; check mm_per_unit ({scale:g})"
         )
+    for key in ("identity_basis", "expression_basis"):
+        longest = float(np.abs(arrays[key]).max(initial=0.0)) * scale
+        if longest > LONGEST_MODE:
+            raise ValueError(
+                f"{key}: one unit moves a vertex by {longest:.3g} mm; give modes per standard "
+                "deviation, in the unit of the mean"
+            )
     if arrays["uv"].min() < -1e-4 or arrays["uv"].max() > 1.0 + 1e-4:
         raise ValueError(
             f"uv: values {arrays['uv'].min():.3g} to {arrays['uv'].max():.3g}, expected one chart in [0, 1]"

@@ -12,7 +12,7 @@ from hrnfit.camera import Camera
 from hrnfit.fit.focal import lowest_point
 from hrnfit.fit.initialize import LandmarkStart, initialize
 from hrnfit.geometry.rotation import pose_matrix
-from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.model.face_model import LandmarkSet, ModelInfo, ShapeTangent, forward_tangent
 from hrnfit.observe.facemesh import IBUG68
 from hrnfit.observe.observation import Landmarks, View
 
@@ -78,8 +78,14 @@ class SmallFace:
         offset = torch.tensordot(identity, self.identity_basis, 1)
         return self.mean + offset + torch.tensordot(expression, self.expression_basis, 1)
 
+    def tangent(self, identity: Tensor, expression: Tensor) -> ShapeTangent:
+        return forward_tangent(self, identity, expression)
+
     def albedo(self, coefficients: Tensor) -> Tensor:
         return torch.full((2, 2, 3), 0.5)
+
+    def to(self, target: torch.dtype | torch.device | str) -> SmallFace:
+        return self
 
 
 IDENTITY_TRUTH = torch.tensor([0.8, -0.5, 0.6, -0.3])

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from hrnfit.derivative import forward_jacobian
 from hrnfit.energy.kernel import KERNELS, robust_scale
 from hrnfit.solve.block import energy, normal_equations
-from hrnfit.solve.forward_mode import ForwardBlock, forward_jacobian
+from hrnfit.solve.forward_mode import ForwardBlock
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
 
 
