@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrnfit.model import ict, store
+from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.load import load_model, model_arrays, save_model, with_shipped_landmarks
 from hrnfit.model.validate import check_model_arrays
@@ -77,11 +78,22 @@ def import_model(
         raise ValueError(f"kind '{kind}': not known; {hint}possible: {', '.join(KINDS)}")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
-    found = KINDS[kind].read(path, options or ImportOptions())
+    found = _read(KINDS[kind], path, options or ImportOptions())
     info = replace(found.model.info, name=name, kind=kind, files=checksums(found.files))
     model = with_shipped_landmarks(replace(found.model, info=info))
     check_model_arrays(model_arrays(model), str(path))
     return model
+
+
+def _read(kind: Kind, path: Path, options: ImportOptions) -> Imported:
+    """The importer's answer; whatever else it meets in a damaged file is a damaged file too."""
+    try:
+        return kind.read(path, options)
+    except ModelFormatError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        raise ModelFormatError(f"{path}: {text}") from error
 
 
 def add_model(

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hrnfit.check import check_range, check_shape
 from hrnfit.geometry.mesh import boundary_loops
 from hrnfit.geometry.uv import disk_chart
 from hrnfit.model.appearance import smooth_albedo
@@ -54,6 +55,9 @@ STILL = 0.01
 """An expression that moves no kept vertex by more than this (cm) is none: the pupils' leave 0.045 mm
 of noise on the right lid."""
 
+LARGEST = 50.0
+"""No coordinate of a head and no mode of one is longer, cm."""
+
 INFO = ModelInfo(
     name="ict",
     licence="MIT, (c) 2020 USC Institute for Creative Technologies",
@@ -74,6 +78,11 @@ def from_compact(
     missing = [key for key in COMPACT_KEYS if key not in arrays]
     if missing:
         raise ModelFormatError(f"{label}: a compact ICT file needs the keys {', '.join(missing)}")
+    try:
+        _check_compact(arrays)
+        keep = _kept(part, arrays["meta"])
+    except (TypeError, ValueError) as error:
+        raise ModelFormatError(f"{label}: {error}") from error
     return assemble(
         mean=arrays["mean"].astype(np.float32),
         identity=arrays["id_basis"].astype(np.float32),
@@ -81,8 +90,34 @@ def from_compact(
         expression_names=tuple(str(name) for name in arrays["exp_names"]),
         faces=arrays["tris"].astype(np.int64),
         marks=arrays["lm68"].astype(np.int64),
-        keep=_kept(part, arrays["meta"]),
+        keep=keep,
     )
+
+
+def _check_compact(arrays: Mapping[str, np.ndarray]) -> None:
+    """Shapes, finite numbers and indices of a compact file."""
+    check_shape("mean", arrays["mean"], ("N", 3))
+    n = len(arrays["mean"])
+    check_shape("id_basis", arrays["id_basis"], ("I", n, 3))
+    check_shape("exp_basis", arrays["exp_basis"], (len(arrays["exp_names"]), n, 3))
+    check_shape("tris", arrays["tris"], ("F", 3))
+    check_shape("lm68", arrays["lm68"], (68,))
+    for key in ("mean", "id_basis", "exp_basis"):
+        if arrays[key].dtype.kind != "f" or arrays[key].size == 0:
+            raise ValueError(
+                f"{key}: expected real numbers, got {arrays[key].shape} {arrays[key].dtype}"
+            )
+        check_range(key, arrays[key], -LARGEST, LARGEST, "lengths are cm")
+    for key in ("tris", "lm68"):
+        if arrays[key].dtype.kind not in "iu" or arrays[key].size == 0:
+            raise ValueError(f"{key}: expected vertex indices, got {arrays[key].dtype}")
+        check_range(
+            key,
+            arrays[key].astype(np.int64),
+            0,
+            n - 1,
+            f"there are {n} vertices; is this another topology?",
+        )
 
 
 def import_folder(folder: str | Path, part: str = "face") -> LinearFaceModel:

@@ -123,11 +123,17 @@ def _check_values(arrays: Arrays) -> None:
                 raise ValueError(f"{key}: expected real numbers, got {arrays[key].dtype}")
             check_finite(key, arrays[key])
     scale = float(arrays["mm_per_unit"])
-    height = float(np.ptp(arrays["mean"][:, 1])) * scale if len(arrays["mean"]) else 0.0
-    if not 60.0 < height < 600.0:
+    extent = np.ptp(arrays["mean"].astype(np.float64), axis=0) * scale
+    if not 60.0 < extent[1] < 600.0:
         raise ValueError(
-            f"mean: {height:.3g} mm high, which is no human face; check mm_per_unit ({scale:g})"
+            f"mean: {extent[1]:.3g} mm high, which is no human face; check mm_per_unit ({scale:g})"
         )
+    if extent.max() > 600.0:
+        raise ValueError(
+            f"mean: {extent[0]:.3g} mm wide and {extent[2]:.3g} mm deep, which is no human face"
+        )
+    if len(arrays["identity_basis"]) == 0:
+        raise ValueError("identity_basis: has no modes; a fit needs at least one")
     for key in ("identity_basis", "expression_basis"):
         longest = float(np.abs(arrays[key]).max(initial=0.0)) * scale
         if longest > LONGEST_MODE:
@@ -135,7 +141,25 @@ def _check_values(arrays: Arrays) -> None:
                 f"{key}: one unit moves a vertex by {longest:.3g} mm; give modes per standard "
                 "deviation, in the unit of the mean"
             )
+    if "albedo_mean" in arrays:
+        _check_colours(arrays)
     if arrays["uv"].min() < -1e-4 or arrays["uv"].max() > 1.0 + 1e-4:
         raise ValueError(
             f"uv: values {arrays['uv'].min():.3g} to {arrays['uv'].max():.3g}, expected one chart in [0, 1]"
         )
+
+
+def _check_colours(arrays: Arrays) -> None:
+    """Linear RGB: means in 0..1, a little beyond where modes of a filtered map overshoot."""
+    low, high = float(arrays["albedo_mean"].min()), float(arrays["albedo_mean"].max())
+    if low < -0.5 or high > 2.0:
+        raise ValueError(
+            f"albedo_mean: values {low:.3g} to {high:.3g}, expected linear RGB in 0..1"
+        )
+    if "albedo_basis" in arrays:
+        most = float(np.abs(arrays["albedo_basis"]).max(initial=0.0))
+        if most > 5.0:
+            raise ValueError(
+                f"albedo_basis: a mode changes colour by {most:.3g}; expected linear RGB per "
+                "standard deviation"
+            )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hrnfit.model.ict import COMPACT_KEYS
 from tests.importers.written import Written, smooth_fields
 from tests.model.faces import ibug_vertices, sheet
 
@@ -38,4 +39,4 @@ def write_compact_ict(folder: Path, seed: int = 0) -> Written:
             out += weight * 10.0 * mode.astype(np.float64)
         return out
 
-    return Written("ict", path, shape, 5, 4, centred[marks])
+    return Written("ict", path, shape, 5, 4, centred[marks], needed=COMPACT_KEYS)

@@ -1,0 +1,138 @@
+"""Damaged model files end in one sentence: no crash, no hang, no memory without bound.
+
+Three kinds of damage: to the bytes, to the content, and (for our own file) to the shapes in headers. A
+flipped byte can hit what no reader looks at, or the mantissa of one number in a format without a
+checksum: then the import succeeds, and the model must pass every check. Nothing else may succeed.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrnfit.importers.kinds import import_model
+from hrnfit.model.format_error import ModelFormatError
+from hrnfit.model.load import load_model, model_arrays, save_model
+from hrnfit.model.validate import REQUIRED, check_model_arrays
+from tests.importers.mutate import BYTES, CONTENT, numeric_keys, read_content, write_content
+from tests.importers.test_conformance import WRITERS
+from tests.importers.written import Written
+from tests.model.faces import small_model
+
+LONGEST = 5.0
+"""Seconds of computing that one file may take."""
+
+MOST = 2e9
+"""Bytes."""
+
+
+def peak_bytes() -> float:
+    """Largest memory of this process so far (Linux counts kilobytes)."""
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def outcome(written: Written) -> str | None:
+    """The sentence that a file ends in, None when it imports into a model that passes the checks."""
+    began = time.process_time()
+    try:
+        model = import_model(written.kind, written.path, "harmed", written.options)
+    except ModelFormatError as error:
+        text = str(error)
+        assert "\n" not in text
+        assert len(text) > 20
+        return text
+    finally:
+        assert time.process_time() - began < LONGEST
+        assert peak_bytes() < MOST
+    check_model_arrays(model_arrays(model), "imported")
+    return None
+
+
+@pytest.mark.parametrize("name", [*WRITERS, "npz"])
+@pytest.mark.parametrize("harm", list(BYTES))
+def test_damaged_bytes(name, harm, tmp_path):
+    written = written_file(name, tmp_path)
+    sound = written.path.read_bytes()
+    rng = np.random.default_rng(len(name) + len(harm))
+    refused = 0
+    rounds = 80 if written.path.suffix == ".npz" else 20
+    for _ in range(rounds):
+        written.path.write_bytes(BYTES[harm](rng, sound))
+        refused += outcome(written) is not None
+    assert refused == rounds if harm == "cut" else refused > 0
+
+
+@pytest.mark.parametrize("name", [*WRITERS, "npz"])
+@pytest.mark.parametrize("harm", list(CONTENT))
+def test_damaged_content(name, harm, tmp_path):
+    written = written_file(name, tmp_path)
+    if written.path.suffix not in (".npz", ".mat", ".h5", ".pkl"):
+        pytest.skip("a format without keys")
+    sound = read_content(written.path)
+    rng = np.random.default_rng(len(name) + len(harm))
+    keys = [key for key in written.needed if harm == "drop" or key in numeric_keys(sound)]
+    assert keys
+    for key in keys:
+        write_content(written.path, CONTENT[harm](rng, sound, key))
+        text = outcome(written)
+        # a row or an axis more or less can be another sound model
+        assert text is not None or harm == "reshape", f"{key}: {harm} was not noticed"
+
+
+@pytest.mark.parametrize("shape", [(2**40, 3), (-1, 3), (2**63 - 1, 2**63 - 1), (4, 3)])
+def test_shapes_in_headers_are_not_believed(shape, tmp_path):
+    path = tmp_path / "model.npz"
+    save_model(small_model(), path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    for name, content in entries.items():
+        if b"'shape': (" not in content[:128]:
+            continue
+        header = (
+            content[:128].split(b"'shape': (")[0] + b"'shape': " + repr(shape).encode() + b", }"
+        )
+        harmed = header.ljust(127) + b"\n" + content[128:]
+        with zipfile.ZipFile(path, "w") as archive:
+            for other, kept in entries.items():
+                archive.writestr(other, harmed if other == name else kept)
+        with pytest.raises(ModelFormatError, match=r"bytes|shape"):
+            load_model(path)
+    assert peak_bytes() < MOST
+
+
+def test_more_than_any_model_is_not_read(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        block = bytes(1 << 24)
+        with archive.open("mean.npy", "w", force_zip64=True) as member:
+            for _ in range(100):
+                member.write(block)
+    assert path.stat().st_size < 3e6
+    with pytest.raises(ModelFormatError, match="more than any model has"):
+        load_model(path)
+    assert peak_bytes() < MOST
+
+
+def written_file(name: str, folder: Path) -> Written:
+    """A sound file of a format."""
+    if name in WRITERS:
+        return WRITERS[name](folder)
+    model = small_model()
+    path = folder / "model.npz"
+    save_model(replace(model, info=replace(model.info, name="sound")), path)
+    marks = np.zeros((68, 3))
+    return Written(
+        "npz",
+        path,
+        lambda a, b: marks,
+        model.n_identity,
+        model.n_expression,
+        marks,
+        needed=REQUIRED,
+    )
