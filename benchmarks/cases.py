@@ -114,6 +114,8 @@ def truth_of(model: FaceModel, made: SyntheticRig) -> Any:
 
 def sets(model: str) -> dict[str, Any]:
     """Name of each set -> function that makes its cases, for a model to fit."""
+    from benchmarks.scan_case import scan_case  # local: it makes cases itself
+
     other = "generic" if model == "ict" else "ict"
     return {
         "rig3": lambda: [rig("246")],
@@ -128,4 +130,6 @@ def sets(model: str) -> dict[str, Any]:
             synthetic(data.model_of(other), seed, same_model=False) for seed in (1, 2)
         ],
         "wild5": lambda: [wild("01234")],
+        "scan3": lambda: [scan_case(3)],
+        "scan5": lambda: [scan_case(5)],
     }
