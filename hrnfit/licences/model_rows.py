@@ -49,7 +49,7 @@ MODELS: tuple[Part, ...] = (
         "yes",
         "https://www.apache.org/licenses/LICENSE-2.0",
         needed=True,
-        note="ours, in the package; built by our code from published body measurements",
+        note="in the package of hrnfit; built by its code from published body measurements",
         hints=("priors/generic/build.py",),
     ),
     Part(

@@ -39,7 +39,7 @@ class Part:
     importers: tuple[str, ...] = ()
     """Kinds of `hrnfit models kinds` that make a model of it."""
     hints: tuple[str, ...] = ()
-    """Lower-case words in a model file's own name or source that tell that it is this one."""
+    """Lower-case words in a model file's licence, source or names of files that tell that it is this one."""
 
 
 class LicenceError(ValueError):

@@ -27,9 +27,9 @@ def _own(name: str, kind: PartKind, note: str) -> Part:
 
 
 SOFTWARE: tuple[Part, ...] = (
-    _own("hrnfit", "code", "ours: code, recipes, notebooks, documents"),
-    _own("cpu", "renderer", "ours"),
-    _own("reference", "renderer", "ours; slow, the oracle of the tests"),
+    _own("hrnfit", "code", "code, recipes, notebooks and documents of hrnfit"),
+    _own("cpu", "renderer", "part of hrnfit"),
+    _own("reference", "renderer", "part of hrnfit; slow, the oracle of the tests"),
     Part(
         "nvdiffrast",
         "renderer",
@@ -54,7 +54,7 @@ SOFTWARE: tuple[Part, ...] = (
     _own(
         "hrnfit solvers",
         "solver",
-        "ours: the landmark start, and stages surface, coefficients, map",
+        "part of hrnfit: the landmark start, and stages surface, coefficients, map",
     ),
     Part(
         "torch.optim",
