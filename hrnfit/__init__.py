@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hrnfit.io.cameras import load_cameras as load_cameras
     from hrnfit.io.cameras import save_cameras as save_cameras
     from hrnfit.io.image import load_image as load_image
+    from hrnfit.licences import LicenceError as LicenceError
     from hrnfit.model.load import list_models as list_models
     from hrnfit.model.load import load_model as load_model
     from hrnfit.observe.observation import Landmarks as Landmarks
@@ -34,6 +35,7 @@ _HOME = {
     "Camera": "hrnfit.camera",
     "FaceState": "hrnfit.state",
     "FitResult": "hrnfit.fit.result",
+    "LicenceError": "hrnfit.licences",
     "Landmarks": "hrnfit.observe.observation",
     "Progress": "hrnfit.fit.fit",
     "Recipe": "hrnfit.fit.recipe",

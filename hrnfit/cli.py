@@ -1,4 +1,4 @@
-"""The command line: `hrnfit fit | demo | cameras | models`. Each command is a dataclass of its options.
+"""The command line: `hrnfit fit | demo | cameras | licences | models`. Each command is a dataclass of its options.
 
 What goes wrong is said in one sentence, with exit code 2, or 1 when the fault is ours; `--debug` shows
 where it happened.
@@ -18,6 +18,7 @@ import tyro
 
 import hrnfit
 from hrnfit.cli_folder import check_folder, save_or_rescue
+from hrnfit.cli_licences import Licences
 
 EXPECTED = (ValueError, TypeError, ImportError, OSError, MemoryError)
 """What the library raises for reasons that lie with the input or the machine."""
@@ -54,6 +55,8 @@ class Fit:
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")
     ] = ()
     """Change one entry of the recipe, such as stages.skin-384.steps=5; may be given several times."""
+    commercial: bool = False
+    """Refuse models, renderers and detectors whose terms do not permit commercial use; see `hrnfit licences`."""
     quiet: bool = False
     """Show no progress and no summary; warnings still go to standard error."""
     debug: bool = False
@@ -78,6 +81,7 @@ class Fit:
                 max_size=self.max_size,
                 overrides=overrides or None,
                 progress=progress,
+                commercial=self.commercial,
             )
         save_or_rescue(result, self.out)
         if not self.quiet:
@@ -123,10 +127,11 @@ class Cameras:
         check_rig_scale(cameras)
 
 
-COMMANDS: dict[str, type[Fit] | type[Demo] | type[Cameras]] = {
+COMMANDS: dict[str, type[Fit] | type[Demo] | type[Cameras] | type[Licences]] = {
     "fit": Fit,
     "demo": Demo,
     "cameras": Cameras,
+    "licences": Licences,
 }
 
 USAGE = f"""hrnfit {hrnfit.__version__}: one subject's face from photographs
@@ -134,6 +139,7 @@ USAGE = f"""hrnfit {hrnfit.__version__}: one subject's face from photographs
   hrnfit fit IMG... [--cameras FILE] [--out DIR]   fit, and write meshes, maps and a report
   hrnfit demo [--out DIR]                          see it work on a photograph and on known truth
   hrnfit cameras FILE                              check a camera file
+  hrnfit licences [--all] [--json]                 what is installed, and what may be used commercially
   hrnfit models list | info | add | landmarks      the face models
 
 Options of a command: hrnfit COMMAND --help"""

@@ -16,6 +16,7 @@ from hrnfit.importers.kinds import KINDS, ImportOptions, add_model
 from hrnfit.model import store
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.load import load_model, save_model
+from hrnfit.model.terms import model_part
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def list_models() -> None:
             table.add_row(name, "", "", "", "", "", f"broken: {error}")
             continue
         counts = (model.n_identity, model.n_expression, model.n_albedo, model.n_vertices)
-        allowed = "yes" if model.info.commercial else "no"
+        allowed = model_part(model.info).commercial
         table.add_row(name, *(str(count) for count in counts), allowed, str(path))
     console = Console()
     console.print(table)
@@ -81,7 +82,8 @@ def add(
     model, target = add_model(kind, path, name, options, replace_existing=replace_existing)
     console = Console()
     console.print(f"added '{name}': {target}")
-    console.print(f"licence: {model.info.licence}. {model.info.note}".strip())
+    terms = model_part(model.info)
+    console.print(f"licence: {terms.licence}. {terms.note}".strip())
     if "mediapipe478" not in model.landmarks:
         console.print(f"next: hrnfit models landmarks {name}   (dense landmarks, a minute)")
 
@@ -147,6 +149,7 @@ def _is_own_format(path: Path) -> bool:
 
 def _facts(model: LinearFaceModel) -> dict[str, str]:
     """What to show of a model."""
+    terms = model_part(model.info)
     expression = "blendshapes" if model.expression_is_blendshape else "modes"
     marks = [
         f"{scheme} ({int((found.triangles >= 0).sum())} of {len(found.triangles)}, "
@@ -156,8 +159,9 @@ def _facts(model: LinearFaceModel) -> dict[str, str]:
     return {
         "name": model.info.name,
         "licence": model.info.licence,
-        "commercial use": "yes" if model.info.commercial else "no",
-        "terms": model.info.note or "see the licence",
+        "commercial use": terms.commercial,
+        "terms": terms.note or "see the licence",
+        "say beside a product": terms.attribution or "nothing",
         "source": model.info.source,
         "imported from": ", ".join(name for name, _ in model.info.files[:4]) or model.info.kind,
         "mesh": f"{model.n_vertices} vertices, {len(model.faces)} triangles",

@@ -63,6 +63,8 @@ def bars(*, quiet: bool = False) -> Iterator[Callable[[FitProgress], None] | Non
 
 def summarise(result: FitResult, out: Path) -> None:
     """How the fit went and where its files are."""
+    from hrnfit.fit.licensing import licence_line
+
     view = console()
     stages = Table("stage", "level", "steps", "seconds", "energy", "outcome", box=None)
     for stage in result.stages:
@@ -74,6 +76,8 @@ def summarise(result: FitResult, out: Path) -> None:
     view.print(stages)
     for warning in result.warnings:
         view.print(f"warning: {warning}", style="yellow", markup=False)
+    if line := licence_line(result.provenance):
+        view.print(line, markup=False)
     view.print(
         f"{len(result.view_names)} view(s) in {result.seconds:.0f} s; open {out / 'report.html'}",
         markup=False,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hrnfit import cli
+from hrnfit.licences import LicenceError
 
 
 @dataclass
@@ -21,6 +22,12 @@ class Recorded:
     warnings = ("view 'b' is left out: too dark",)
     stages = ()
     seconds = 1.0
+    provenance = {  # noqa: RUF012
+        "licences": [
+            {"kind": "code", "name": "hrnfit", "licence": "Apache-2.0", "commercial": "yes"},
+            {"kind": "model", "name": "basel", "licence": "research", "commercial": "no"},
+        ]
+    }
 
     def __call__(self, images, cameras, **options):
         self.calls.append({"images": images, "cameras": cameras, **options})
@@ -53,7 +60,15 @@ def test_every_option_reaches_the_fit(recorded, capsys):
     code = exit_code(
         *("fit", "a.png", "b.png", "--cameras", "rig.json", "--model", "ict", "--recipe", "rig"),
         *("--out", "there", "--device", "cpu", "--max-size", "800", "--landmarks", "l.json"),
-        *("--masks", "m", "--set", "stages.mid.steps=20", "--set", "share.light=view"),
+        *(
+            "--masks",
+            "m",
+            "--commercial",
+            "--set",
+            "stages.mid.steps=20",
+            "--set",
+            "share.light=view",
+        ),
     )
     assert code == 0
     call = recorded.calls[0]
@@ -62,15 +77,18 @@ def test_every_option_reaches_the_fit(recorded, capsys):
     assert (call["device"], call["max_size"]) == ("cpu", 800)
     assert (call["landmarks"], call["masks"]) == (Path("l.json"), Path("m"))
     assert call["overrides"] == {"stages.mid.steps": 20, "share.light": "view"}
+    assert call["commercial"] is True
     assert recorded.saved == [Path("there")]
     shown = capsys.readouterr().out
     assert "too dark" in shown
+    assert "licences: not for commercial use (model basel: research)" in shown
     assert str(Path("there") / "report.html") in shown
 
 
 def test_quiet_says_warnings_only_and_asks_for_no_progress(recorded, capsys):
     assert exit_code("fit", "a.png", "--quiet") == 0
     assert recorded.calls[0]["progress"] is None
+    assert recorded.calls[0]["commercial"] is False
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err == "hrnfit: warning: view 'b' is left out: too dark\n"
@@ -80,6 +98,7 @@ def test_quiet_says_warnings_only_and_asks_for_no_progress(recorded, capsys):
     ("error", "said"),
     [
         (ValueError("images: two\n  lines"), "images: two lines"),
+        (LicenceError("this fit would use 'basel'"), "this fit would use 'basel'"),
         (ImportError("no mediapipe; pip install 'hrnfit[detect]'"), "hrnfit[detect]"),
         (OSError(28, "No space left on device", "out/maps"), "out/maps: No space left on device"),
         (
@@ -126,7 +145,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_fit(recorded, capsy
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("fti",), "commands: fit, demo, cameras, models"),
+        (("fti",), "commands: fit, demo, cameras, licences, models"),
         (("fit", "a.png", "--set", "steps"), "--set: expected key=value, got 'steps'"),
         (("fit", "a.png", "--set", "a=[1"), "is not a YAML value"),
         (("fit",), "name at least one photograph"),

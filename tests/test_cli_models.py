@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,18 @@ def test_added_models_are_listed_and_shown(added, capsys):
     shown = capsys.readouterr().out
     assert "Apache-2.0" in shown
     assert "expression2" in shown
+
+
+def test_words_that_contradict_the_flag_are_shown(added, capsys):
+    model = small_model()
+    doubt = replace(model.info, licence="CC BY-NC 4.0", commercial=True)
+    save_model(replace(model, info=doubt), added / "doubt.npz")
+    cli_models.main(["add", "npz", str(added / "doubt.npz"), "--name", "doubt"])
+    assert "but its terms say 'BY-NC'" in " ".join(capsys.readouterr().out.split())
+    cli_models.main(["info", "doubt"])
+    assert "ask whom it is from" in " ".join(capsys.readouterr().out.replace("│", "").split())
+    cli_models.main(["list"])
+    assert "ask" in capsys.readouterr().out
 
 
 def test_adding_tells_the_next_step(added, capsys):

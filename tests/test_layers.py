@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "hrnfit"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("brief", "check", "derivative", "tree"),
+    ("brief", "check", "derivative", "licences", "tree"),
     ("geometry", "camera", "state"),
     ("model", "render", "solve", "nets", "io"),
     ("observe", "importers"),
@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cli",
         "__main__",
         "cli_folder",
+        "cli_licences",
         "cli_models",
         "cli_progress",
         "demo",

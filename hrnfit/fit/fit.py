@@ -23,10 +23,19 @@ import hrnfit
 from hrnfit.check import check_kind
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
+from hrnfit.fit.licensing import (
+    check_detector,
+    choose_device,
+    detector_parts,
+    licence_record,
+    planned_parts,
+    solver_parts,
+)
 from hrnfit.fit.prepare import Prepared, prepare
 from hrnfit.fit.recipe import Recipe, load_recipe
 from hrnfit.fit.result import FitResult, StageReport
 from hrnfit.fit.stages import Callback, Progress, run_stages
+from hrnfit.licences import check_commercial
 from hrnfit.model import store
 from hrnfit.model.face_model import FaceModel
 from hrnfit.model.load import load_model
@@ -57,6 +66,7 @@ def fit(
     progress: Callback | None = None,
     detector: LandmarkDetector | None = None,
     start: FitResult | None = None,
+    commercial: bool = False,
 ) -> FitResult:
     """Fit one subject to its photographs.
 
@@ -66,22 +76,29 @@ def fit(
     a `Recipe`; by default `single_view`, `multi_view` or `rig`, as the input is. overrides: dotted
     recipe keys. device: `auto`, `cpu` or `cuda`. max_size: longest image side, px; the cameras of the
     result are those of the shrunk images. start: an earlier result of the same views to continue from.
+    commercial: refuse every part whose terms do not permit commercial use, before any work.
     model: a name, a file or a `FaceModel`. masks: a folder, or images by name; 1 (white) keeps a pixel.
     landmarks: a JSON file, or (68 | 478 | 5, 2) pixels by image name, NaN where missing; by default
     `detector` finds them (MediaPipe). progress: called with a `Progress` after each step.
 
     Lengths are mm. Raises ValueError, TypeError, FileNotFoundError or ImportError with advice when
-    the input cannot be fitted; bad views of several are left out and named in `warnings`.
+    the input cannot be fitted, LicenceError (a ValueError) when `commercial` refuses it; bad views of
+    several are left out and named in `warnings`.
     """
     began = time.perf_counter()
     if start is not None:
         check_kind("start", start, (FitResult,), "a result, such as FitResult.load(folder)")
     if progress is not None:
         check_kind("progress", progress, (Callable,), "a function that takes a Progress")  # type: ignore[arg-type]
-    where = _device(device)
-    views, warnings = load_views(images, cams, masks, landmarks, frames, max_size)
-    chosen = _recipe(recipe, views, overrides)
+    where, told = choose_device(device, commercial)
     face = load_model(model) if isinstance(model, (str, Path)) else model
+    parts = planned_parts(face.info, where, start)
+    if commercial:
+        check_commercial(parts)
+    views, warnings = load_views(images, cams, masks, landmarks, frames, max_size)
+    if commercial:
+        check_detector(views, detector)
+    chosen = _recipe(recipe, views, overrides)
     renderer = rasterizer("auto", where)
     with torch.no_grad():
         begun = prepare(views, face, chosen, renderer, where, detector)
@@ -91,6 +108,7 @@ def fit(
     state, reports, notes = run_stages(
         begun.scene, begun.state, chosen, begun.focal_deviation, progress
     )
+    parts = (*parts, *detector_parts(begun.detector), *solver_parts(chosen, reports))
     scene = begun.scene.framed(state)
     with torch.no_grad():
         state = fit_appearance(scene, state)
@@ -103,25 +121,10 @@ def fit(
             state,
             (_start_report(prepared_seconds), *reports),
             time.perf_counter() - began,
-            (*warnings, *begun.warnings, *notes),
-            _provenance(chosen, face, images, where, _model_file(model)),
+            (*told, *warnings, *begun.warnings, *notes),
+            _provenance(chosen, face, images, where, _model_file(model))
+            | licence_record(parts, commercial),
         )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() and _has_nvdiffrast() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda': torch sees no CUDA GPU; use device 'cpu' or 'auto'")
-    if name not in ("cpu", "cuda"):
-        raise ValueError(f"device {name!r}: expected auto, cpu or cuda")
-    return torch.device(name)
-
-
-def _has_nvdiffrast() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("nvdiffrast") is not None
 
 
 def _recipe(

@@ -47,6 +47,8 @@ class Prepared:
     focal_deviation: Float[Tensor, "V"]
     """Prior on log focal per view; tiny where the camera is known."""
     warnings: tuple[str, ...]
+    detector: LandmarkDetector | None = None
+    """What looked for landmarks; None when all were given."""
 
 
 def prepare(
@@ -62,7 +64,7 @@ def prepare(
     Views that show no face, or contradict the others, are left out with a warning as long as one
     remains; a calibrated view from the side needs no landmarks of its own.
     """
-    views, warnings = with_landmarks(views, detector)
+    views, warnings, asked = with_landmarks(views, detector)
     check_rig(landmark_views(views, model))
     focal_known = [view.focal_known for view in views]
     start = initialize(views, model, focal_known, recipe.start)
@@ -82,7 +84,8 @@ def prepare(
         1e-4 if v.camera_known else s.exif_deviation if v.focal_known else s.focal_deviation
         for v in views
     ]
-    return Prepared(scene, state, torch.tensor(deviations), (*warnings, *start.warnings, *notes))
+    told = (*warnings, *start.warnings, *notes)
+    return Prepared(scene, state, torch.tensor(deviations), told, asked)
 
 
 def _without_landmarks(views: Sequence[View], start: Start) -> dict[str, str]:
@@ -99,10 +102,11 @@ def _without_landmarks(views: Sequence[View], start: Start) -> dict[str, str]:
 
 def with_landmarks(
     views: tuple[View, ...], detector: LandmarkDetector | None = None
-) -> tuple[tuple[View, ...], tuple[str, ...]]:
-    """Detected landmarks for views that were given none, and warnings for views without a face."""
+) -> tuple[tuple[View, ...], tuple[str, ...], LandmarkDetector | None]:
+    """Detected landmarks for views that were given none, warnings for views without a face, and the
+    detector that was asked."""
     if all(view.landmarks is not None for view in views):
-        return views, ()
+        return views, (), None
     detector = detector or MediaPipeDetector()
     found, warnings = [], []
     for view in views:
@@ -118,7 +122,7 @@ def with_landmarks(
             "or pass landmarks= with 68, 478 or 5 points"
         )
     usable = [v for v in found if v.landmarks is not None or v.camera_known]
-    return tuple(_renumbered(usable)), tuple(warnings)
+    return tuple(_renumbered(usable)), tuple(warnings), detector
 
 
 def _renumbered(views: Sequence[View]) -> list[View]:

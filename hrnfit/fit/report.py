@@ -16,6 +16,7 @@ from string import Template
 from typing import Any
 
 from hrnfit.fit.curves import stage_curves
+from hrnfit.fit.licensing import recorded_parts
 from hrnfit.fit.overlay import ViewPictures
 from hrnfit.fit.report_mesh import viewer_document
 from hrnfit.fit.report_pictures import map_pictures
@@ -31,6 +32,9 @@ MOOD = {
     Outcome.NON_FINITE: "bad",
 }
 """Style of an outcome's label."""
+
+PERMITTED = {"yes": "good", "ask": "mild", "no": "bad"}
+"""Style of a licence's label."""
 
 MEASURES = {"landmark": "Landmarks, px", "photometric": "Photometric"}
 """Column titles of known residuals; others appear under their own name."""
@@ -58,6 +62,7 @@ def report_page(result: FitResult, pictures: Sequence[ViewPictures]) -> str:
         or "<p class=note>No stage ran.</p>",
         stages=stage_table(result.stages),
         residuals=residual_table(result),
+        licences=licence_table(result.provenance),
         provenance=provenance_list(result.provenance),
         # "<" is spelt out so that no text in the data can end the script element
         mesh=json.dumps(viewer_document(result), separators=(",", ":")).replace("<", "\\u003c"),
@@ -108,11 +113,37 @@ def residual_table(result: FitResult) -> str:
     return _table(head, rows, right)
 
 
+def licence_table(provenance: Mapping[str, Any]) -> str:
+    """What the fit used and under which terms, after a sentence that sums them up."""
+    parts = recorded_parts(provenance)
+    if not parts:
+        return "<p class=note>Nothing was recorded.</p>"
+    rows = [
+        [
+            f"<th scope=row>{escape(part.name)}</th>",
+            f"<td>{escape(part.kind)}</td>",
+            f"<td>{escape(part.licence)}</td>",
+            f'<td><span class="pill {PERMITTED.get(part.commercial, "bad")}">'
+            f"{escape(part.commercial)}</span></td>",
+            f"<td>{escape(part.note)}</td>",
+            f"<td>{escape(part.attribution)}</td>",
+        ]
+        for part in parts
+    ]
+    allowed = "all of it may be used" if provenance.get("commercial_use") else "not all may be used"
+    asked = ", which was asked for" if provenance.get("commercial_asked") else ""
+    head = ("Part", "What", "Licence", "Commercial use", "Terms", "Say beside a product")
+    return (
+        f"<p class=note>What this result was made with; {allowed} commercially{asked}. Read the terms "
+        f"yourself: this is no legal advice.</p><div class=scroll tabindex=0>{_table(head, rows, ())}</div>"
+    )
+
+
 def provenance_list(provenance: Mapping[str, Any]) -> str:
     """What made the result: scalars as a list, the recipe folded away."""
     facts: list[str] = []
     for key, value in provenance.items():
-        if key == "recipe" or value in (None, "", [], {}):
+        if key in ("recipe", "licences") or value in (None, "", [], {}):
             continue
         facts.append(f"<dt>{escape(key.replace('_', ' '))}</dt><dd>{_fact(value)}</dd>")
     text = f"<dl class=facts>{''.join(facts)}</dl>" if facts else ""

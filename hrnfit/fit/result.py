@@ -110,7 +110,9 @@ class FitResult:
     """Sentences: what was left out, guessed or looks wrong."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """JSON values: `versions`, `recipe` (YAML text), `inputs` (path, sha256), `model` (name, licence,
-    commercial, source, path, sha256), `device`, `command`."""
+    commercial, source, path, sha256), `device`, `command`, `licences` (a row per part that was used: kind,
+    name, licence, commercial `yes | no | ask`, source, note, attribution), `commercial_use` (whether all of
+    them permit it), `commercial_asked`. Results of earlier versions lack the last three."""
     camera_known: tuple[bool, ...] = ()
     """Per view, whether its camera was given; empty: all were."""
     photographs: tuple[bytes, ...] = ()

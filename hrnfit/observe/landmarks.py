@@ -39,7 +39,11 @@ removes most of the jitter that a single crop's placement causes."""
 
 @runtime_checkable
 class LandmarkDetector(Protocol):
-    """Finds the face in a photograph."""
+    """Finds the face in a photograph.
+
+    One of the user's own says its terms in an attribute `part`, a `hrnfit.licences.Part`; without it they
+    count as unknown, which a commercial fit refuses.
+    """
 
     def detect(self, image: Float[Tensor, "H W 3"]) -> Landmarks | None:
         """Landmarks of the largest face in linear RGB, original pixels; None when there is none."""

@@ -9,6 +9,15 @@ from hrnfit.render.rasterizer import Rasterizer
 BACKENDS = ("auto", "cpu", "reference", "nvdiffrast")
 
 
+def chosen_backend(name: str, device: str | torch.device) -> str:
+    """The backend that `name` stands for on a device: what `auto` takes there, else the name itself."""
+    if name not in BACKENDS:
+        raise ValueError(f"renderer {name!r}: expected one of {', '.join(BACKENDS)}")
+    if name != "auto":
+        return name
+    return "cpu" if torch.device(device).type == "cpu" else "nvdiffrast"
+
+
 def rasterizer(name: str = "auto", device: str | torch.device = "cpu") -> Rasterizer:
     """The renderer `name` for tensors on `device`.
 
@@ -16,10 +25,7 @@ def rasterizer(name: str = "auto", device: str | torch.device = "cpu") -> Raster
     does not fit, ImportError when an optional package is missing.
     """
     device = torch.device(device)
-    if name not in BACKENDS:
-        raise ValueError(f"renderer {name!r}: expected one of {', '.join(BACKENDS)}")
-    if name == "auto":
-        name = "cpu" if device.type == "cpu" else "nvdiffrast"
+    name = chosen_backend(name, device)
     if name == "reference":
         from hrnfit.render.reference import ReferenceRasterizer
 

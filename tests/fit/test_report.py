@@ -13,11 +13,19 @@ import numpy as np
 import pytest
 
 from hrnfit.fit.curves import stage_curves, weighted_series
+from hrnfit.fit.licensing import licence_record
 from hrnfit.fit.overlay import view_pictures
-from hrnfit.fit.report import provenance_list, report_page, residual_table, stage_table
+from hrnfit.fit.report import (
+    licence_table,
+    provenance_list,
+    report_page,
+    residual_table,
+    stage_table,
+)
 from hrnfit.fit.report_mesh import MAX_TRIANGLES, octahedral, seats, split_seams, viewer_document
 from hrnfit.fit.report_pictures import colours
 from hrnfit.fit.result import LEVELS, StageReport
+from hrnfit.licences import Part
 from hrnfit.render.backend import rasterizer
 from hrnfit.solve.solver import Outcome
 from tests.fit.small_result import make_result
@@ -191,6 +199,34 @@ def test_provenance_folds_the_recipe_and_leaves_out_the_empty():
     assert "<pre>a: 1</pre>" in text
     assert "command" not in text
     assert "Nothing was recorded" in provenance_list({})
+
+
+def test_licences_are_a_table_of_their_own_with_a_verdict():
+    free = Part("ict", "model", "MIT", "yes", "there", attribution="(c) <USC>")
+    research = Part("nvdiffrast", "renderer", "research only", "no", "there", note="ask & pay")
+    record = licence_record([free, research], False)
+    text = licence_table(record)
+    assert "not all may be used commercially" in text
+    assert '<span class="pill good">yes</span>' in text
+    assert '<span class="pill bad">no</span>' in text
+    assert "(c) &lt;USC&gt;" in text
+    assert "ask &amp; pay" in text
+    asked = licence_table(licence_record([free], True))
+    assert "all of it may be used commercially, which was asked for" in asked
+    assert "nvdiffrast" not in provenance_list(record)
+    assert "Nothing was recorded" in licence_table({})
+
+
+def test_the_page_shows_the_licences(result):
+    parts = [Part("ict", "model", "MIT", "yes", "there", attribution="(c) USC")]
+    named = replace(result, provenance={**result.provenance, **licence_record(parts, True)})
+    drawn = [view_pictures(named, i, rasterizer("cpu"), 40) for i in range(3)]
+    page = report_page(named, drawn)
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.stack == []
+    assert "h-licences" in parser.ids
+    assert "(c) USC" in page
 
 
 def test_colours_of_the_ends_and_the_middle():
