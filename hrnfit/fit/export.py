@@ -19,6 +19,7 @@ from hrnfit.fit.archive import RESULT_FILE, finite, read_document, save_archive
 from hrnfit.fit.export_maps import write_maps
 from hrnfit.fit.export_meshes import write_meshes
 from hrnfit.fit.head_frame import exported_cameras
+from hrnfit.fit.licensing import licence_text
 from hrnfit.fit.overlay import ViewPictures, contact_strip, overlay, view_pictures
 from hrnfit.fit.report import write_report
 from hrnfit.fit.result import LEVELS, FitResult
@@ -28,6 +29,9 @@ from hrnfit.render.backend import rasterizer
 from hrnfit.tree import write_bytes
 
 log = logging.getLogger(__name__)
+
+LICENCES = "licences.txt"
+"""Terms and attributions to pass on with the meshes; absent where a result does not record them."""
 
 TOP = tuple(map(Path, ("cameras.json", "landmarks.json", "report.html", "state.npz")))
 """What every result has at the top of its folder, beside `result.json`."""
@@ -86,6 +90,8 @@ def write_parts(result: FitResult, directory: Path, progress: Progress) -> None:
     described = write_maps(result.maps, directory / "maps")
     write_json(directory / "landmarks.json", landmarks_document(result))
     write_opencv(directory / "cameras.json", exported_cameras(result))
+    if text := licence_text(result.provenance):
+        write_bytes(directory / LICENCES, text.encode())
     progress("overlays", 0.35)
     pictures = write_overlays(result, directory / "overlays", progress)
     progress("report", 0.8)

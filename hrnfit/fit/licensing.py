@@ -151,6 +151,18 @@ def licence_line(provenance: Mapping[str, Any]) -> str:
     return f"licences: not for commercial use ({reasons})"
 
 
+def licence_text(provenance: Mapping[str, Any]) -> str:
+    """A result's terms as a text to pass on with it: each part, and the attribution that is due."""
+    parts = recorded_parts(provenance)
+    if not parts:
+        return ""
+    lines = ["This result was made with:", ""]
+    for part in parts:
+        lines.append(f"{part.kind} {part.name}: {part.licence}; commercial use: {part.commercial}")
+        lines += [f"    {text}" for text in (part.source, part.note, part.attribution) if text]
+    return "\n".join([*lines, "", licence_line(provenance), ""])
+
+
 def _recorded(row: Mapping[str, str]) -> Part:
     return Part(
         name=row["name"],

@@ -17,6 +17,7 @@ from hrnfit.fit.licensing import (
     earlier_parts,
     licence_line,
     licence_record,
+    licence_text,
     recorded_parts,
     solver_parts,
 )
@@ -116,6 +117,16 @@ def test_a_fit_with_given_landmarks_records_no_detector(plain):
         licence_line(provenance)
         == "licences: commercial use permitted (hrnfit, sheet, cpu, hrnfit solvers)"
     )
+
+
+def test_the_terms_lie_beside_the_meshes(plain, tmp_path):
+    text = (plain.save(tmp_path / "out") / "licences.txt").read_text()
+    assert text == licence_text(plain.provenance)
+    assert "renderer cpu: Apache-2.0; commercial use: yes" in text
+    assert f"model {plain.provenance['model']['name']}" in text
+    old = {k: v for k, v in plain.provenance.items() if k != "licences"}
+    folder = replace(plain, provenance=old).save(tmp_path / "out")
+    assert not (folder / "licences.txt").exists()
 
 
 def test_stages_that_did_not_run_are_not_recorded():
