@@ -123,7 +123,7 @@ def with_maps(model: LinearFaceModel, parts: FrontModel, extras: Extras) -> Line
     return replace(
         model,
         albedo_mean=linear_from_srgb(filled(mean[None], inside)[0]),
-        albedo_basis=filled(modes, small_inside) * slope,
+        albedo_basis=filled(modes, small_inside).mul_(slope),
     )
 
 
@@ -133,32 +133,38 @@ def reduced_modes(
     """Modes per standard deviation, sRGB 0..1, averaged over texels inside the chart, and where there
     are any. A file of (H W 3, A) numbers, read a few rows at a time."""
     size = len(inside)
-    stored = map_npy(path)
-    n = size * size * 3
-    if stored.ndim < 2 or stored.size % n or stored.shape[-1] * n != stored.size:
-        raise ModelFormatError(
-            f"{path}: expected ({n}, modes) for maps of {size} texels, got {stored.shape}"
-        )
-    rows = stored.reshape(size, -1) if stored.flags.c_contiguous else None
-    table = stored if stored.ndim == 2 else stored.reshape(n, -1)
+    count = _count_modes(path, size)
     factor = size // BASIS_SIZE if size % BASIS_SIZE == 0 else 1
-    small, count = size // factor, stored.shape[-1]
+    small = size // factor
     out = torch.empty(count, small, small, 3)
     out_inside = torch.empty(small, small, dtype=torch.bool)
     for first in range(0, small, ROWS):
         last = min(first + ROWS, small)
-        take = slice(first * factor, last * factor)
-        part = (
-            rows[take] if rows is not None else table[take.start * size * 3 : take.stop * size * 3]
-        )
-        block = torch.from_numpy(np.array(part, dtype=np.float32)) / 255.0
-        if not bool((block.abs() <= 1.0).all()):
-            raise ModelFormatError(f"{path}: holds values beyond 255 or NaN, expected RGB 0..255")
-        block = block.reshape(-1, size, 3 * count)
-        mean, some = _averaged(block[None], inside[take], factor)
+        block = _rows(path, size, count, first * factor, last * factor)
+        mean, some = _averaged(block[None], inside[first * factor : last * factor], factor)
         out[:, first:last] = mean[0].unflatten(-1, (3, count)).permute(3, 0, 1, 2)
         out_inside[first:last] = some
     return out, out_inside
+
+
+def _count_modes(path: Path, size: int) -> int:
+    """Modes in the file, by its shape."""
+    stored, n = map_npy(path), size * size * 3
+    if stored.ndim < 2 or stored.shape[-1] * n != stored.size:
+        raise ModelFormatError(
+            f"{path}: expected ({n}, modes) for maps of {size} texels, got {stored.shape}"
+        )
+    return stored.shape[-1]
+
+
+def _rows(path: Path, size: int, count: int, first: int, last: int) -> Float[Tensor, "R W C"]:
+    """Some rows of the maps, 0..1. Mapped anew for each: pages that were read count as memory used as
+    long as their map lives (0.25 GB for all)."""
+    table = map_npy(path).reshape(-1, count)[first * size * 3 : last * size * 3]
+    block = torch.from_numpy(np.array(table, dtype=np.float32)) / 255.0
+    if not bool((block.abs() <= 1.0).all()):
+        raise ModelFormatError(f"{path}: holds values beyond 255 or NaN, expected RGB 0..255")
+    return block.reshape(last - first, size, 3 * count)
 
 
 def _averaged(
