@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hrnfit.importers import bfm09
 from hrnfit.model import ict, store
 from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
@@ -58,9 +59,18 @@ def _ict(path: Path, options: ImportOptions) -> Imported:
     return Imported(ict.import_compact(path, part), (path,))
 
 
+def _bfm09(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*bfm09.read(path, options.extras))
+
+
 KINDS: dict[str, Kind] = {
     "npz": Kind("a model in our own format (docs/models.md)", _own),
     "ict": Kind("ICT-FaceKit: its folder FaceXModel, or a compact npz of it", _ict),
+    "bfm09": Kind(
+        "Basel model of 2009: BFM_model_front.mat of Deep3D and HRN, or a folder with it or with "
+        "01_MorphableModel.mat and its companions",
+        _bfm09,
+    ),
 }
 
 

@@ -190,7 +190,7 @@ def _landmarks(arrays: Arrays) -> dict[str, LandmarkSet]:
 
 
 def _floats(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(array.astype(np.float32))
+    return torch.as_tensor(array).to(torch.float32, copy=True)  # numpy takes float16 7 times slower
 
 
 def _integers(array: np.ndarray) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
 from hrnfit.check import check_finite, check_shape
 from hrnfit.model.format_error import ModelFormatError
@@ -117,11 +118,7 @@ def _check_landmarks(arrays: Arrays) -> None:
 
 
 def _check_values(arrays: Arrays) -> None:
-    for key in REAL:
-        if key in arrays:
-            if arrays[key].dtype.kind not in "fiu":
-                raise ValueError(f"{key}: expected real numbers, got {arrays[key].dtype}")
-            check_finite(key, arrays[key])
+    bounds = {key: _bounds(key, arrays[key]) for key in REAL if key in arrays}
     scale = float(arrays["mm_per_unit"])
     extent = np.ptp(arrays["mean"].astype(np.float64), axis=0) * scale
     if not 60.0 < extent[1] < 600.0:
@@ -135,29 +132,44 @@ def _check_values(arrays: Arrays) -> None:
     if len(arrays["identity_basis"]) == 0:
         raise ValueError("identity_basis: has no modes; a fit needs at least one")
     for key in ("identity_basis", "expression_basis"):
-        longest = float(np.abs(arrays[key]).max(initial=0.0)) * scale
+        longest = max(-bounds[key][0], bounds[key][1]) * scale
         if longest > LONGEST_MODE:
             raise ValueError(
                 f"{key}: one unit moves a vertex by {longest:.3g} mm; give modes per standard "
                 "deviation, in the unit of the mean"
             )
-    if "albedo_mean" in arrays:
-        _check_colours(arrays)
-    if arrays["uv"].min() < -1e-4 or arrays["uv"].max() > 1.0 + 1e-4:
-        raise ValueError(
-            f"uv: values {arrays['uv'].min():.3g} to {arrays['uv'].max():.3g}, expected one chart in [0, 1]"
-        )
+    if "albedo_mean" in bounds:
+        _check_colours(bounds)
+    low, high = bounds["uv"]
+    if low < -1e-4 or high > 1.0 + 1e-4:
+        raise ValueError(f"uv: values {low:.3g} to {high:.3g}, expected one chart in [0, 1]")
 
 
-def _check_colours(arrays: Arrays) -> None:
+def _bounds(key: str, array: np.ndarray) -> tuple[float, float]:
+    """Least and largest of finite real numbers; of none, zeros.
+
+    By torch, in float32: numpy took 0.15 s for a Basel model's 33 million numbers of float16, half of the
+    time to load it.
+    """
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{key}: expected real numbers, got {array.dtype}")
+    if array.size == 0:
+        return 0.0, 0.0
+    low, high = (float(x) for x in torch.as_tensor(array).float().aminmax())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        check_finite(key, array)
+    return low, high
+
+
+def _check_colours(bounds: Mapping[str, tuple[float, float]]) -> None:
     """Linear RGB: means in 0..1, a little beyond where modes of a filtered map overshoot."""
-    low, high = float(arrays["albedo_mean"].min()), float(arrays["albedo_mean"].max())
+    low, high = bounds["albedo_mean"]
     if low < -0.5 or high > 2.0:
         raise ValueError(
             f"albedo_mean: values {low:.3g} to {high:.3g}, expected linear RGB in 0..1"
         )
-    if "albedo_basis" in arrays:
-        most = float(np.abs(arrays["albedo_basis"]).max(initial=0.0))
+    if "albedo_basis" in bounds:
+        most = max(-bounds["albedo_basis"][0], bounds["albedo_basis"][1])
         if most > 5.0:
             raise ValueError(
                 f"albedo_basis: a mode changes colour by {most:.3g}; expected linear RGB per "

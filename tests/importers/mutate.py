@@ -63,7 +63,8 @@ def not_a_number(rng: np.random.Generator, content: Content, key: str) -> Conten
     value = content[key].astype(
         np.float64 if content[key].dtype.kind != "f" else content[key].dtype
     )
-    value.reshape(-1)[int(rng.integers(value.size))] = rng.choice([np.nan, np.inf])
+    # not reshape(-1), which copies what MATLAB's readers give, column by column
+    value.flat[int(rng.integers(value.size))] = rng.choice([np.nan, np.inf])
     return content | {key: value}
 
 
@@ -84,7 +85,7 @@ def enormous(rng: np.random.Generator, content: Content, key: str) -> Content:
     value = content[key]
     top = np.iinfo(value.dtype).max if value.dtype.kind in "iu" else np.finfo(value.dtype).max
     changed = value.copy()
-    changed.reshape(-1)[int(rng.integers(value.size))] = top
+    changed.flat[int(rng.integers(value.size))] = top
     return content | {key: changed}
 
 
