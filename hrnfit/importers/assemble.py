@@ -148,4 +148,4 @@ def _albedo(parts: LinearParts) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "
 
 def _flat(basis: Float[np.ndarray, "K N 3"], scale: float) -> Float[Tensor, "K N3"]:
     modes = torch.from_numpy(np.ascontiguousarray(basis, dtype=np.float32))
-    return modes.flatten(1) * scale
+    return modes.flatten(1) if scale == 1.0 else modes.flatten(1) * scale

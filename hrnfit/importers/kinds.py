@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hrnfit.importers.bfm_hdf5 import import_bfm
 from hrnfit.model import ict, store
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.load import load_model, model_arrays, save_model, with_shipped_landmarks
@@ -26,6 +27,8 @@ class ImportOptions:
     """Part of the mesh to take; which there are depends on the kind."""
     extras: Path | None = None
     """Folder of companion files; the folder of the file itself without."""
+    modes: int | None = None
+    """Keep the first so many modes of identity, expression and albedo each; by the kind without."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,19 @@ def _ict(path: Path, options: ImportOptions) -> Imported:
     return Imported(ict.import_compact(path, part), (path,))
 
 
+def _bfm17(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_bfm(path, 2017, options.extras, options.modes))
+
+
+def _bfm19(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_bfm(path, 2019, options.extras, options.modes))
+
+
 KINDS: dict[str, Kind] = {
     "npz": Kind("a model in our own format (docs/models.md)", _own),
     "ict": Kind("ICT-FaceKit: its folder FaceXModel, or a compact npz of it", _ict),
+    "bfm17": Kind("Basel Face Model 2017: model2017-1_bfm_nomouth.h5 or _face12_", _bfm17),
+    "bfm19": Kind("Basel Face Model 2019: model2019_bfm.h5, _face12 or _fullHead", _bfm19),
 }
 
 
