@@ -1,10 +1,10 @@
 """The Basel Face Models of 2017 and 2019: HDF5 files of the statismo format 0.9, read by `hdf5_arrays`.
 
-Three models on one mesh, `shape`, `expression` and `color`: `model/mean` (3N), `model/pcaBasis` (3N, K) with columns
-of unit length, `model/pcaVariance` (K); a mode per standard deviation is a column times the root of its
-variance (files of format 0.8 hold that product). The mesh is `representer/points` (3, N) and
-`representer/cells` (3, F). mm, y up, z out of the face, vertex order x0 y0 z0 x1. Read likewise by
-scalismo-faces (MoMoIO), eos (convert-bfm2017-to-eos) and every reader in Python that was compared.
+Three models on one mesh, `shape`, `expression` and `color`: `model/mean` (3N), `model/pcaBasis` (3N, K)
+with columns of unit length, `model/pcaVariance` (K); a mode per standard deviation is a column times
+the root of its variance (files of format 0.8 hold that product). The mesh is `representer/points`
+(3, N) and `representer/cells` (3, F). mm, y up, z out of the face, vertex order x0 y0 z0 x1. Read
+likewise by scalismo-faces (MoMoIO) and eos (convert-bfm2017-to-eos).
 
 Zero coefficients are the mean shape plus the mean expression, as Basel's own fitting has it: the
 prior of the expression has a mean that is not rest (a mouth a little open). `noiseVariance` is not
@@ -21,12 +21,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from hrnfit.importers.assemble import LinearParts, assemble_linear
 from hrnfit.importers.basel_landmarks import basel_points, named_points, nearest_vertices
 from hrnfit.importers.isolated import read_isolated
 from hrnfit.importers.landmark_file import landmark_file, read_landmarks
-from hrnfit.importers.one_surface import Surface, one_surface
+from hrnfit.importers.one_surface import Surface, chart_of, one_surface
+from hrnfit.importers.plausible import FARTHEST, check_colours, check_numbers
 from hrnfit.importers.vertex_albedo import uv_albedo
 from hrnfit.model.face_model import ModelInfo
 from hrnfit.model.format_error import ModelFormatError
@@ -90,18 +92,22 @@ def import_bfm(
         else:
             marks = nearest_vertices(basel_points(named_points(text)), mean, "landmarks")
         surface = one_surface(mean, faces, marks)
+        uv, uv_faces = chart_of(surface, mean)
     except ModelFormatError as error:
         raise ModelFormatError(f"{path}: {error}") from error
-    return _model(parts, surface, year), (path, *([given] if given else []))
+    return _model(parts, surface, (uv, uv_faces), year), (path, *([given] if given else []))
 
 
-def _model(parts: dict[str, Part], surface: Surface, year: int) -> LinearFaceModel:
+def _model(
+    parts: dict[str, Part],
+    surface: Surface,
+    chart: tuple[Float[Tensor, "Nuv 2"], Int[Tensor, "F 3"]],
+    year: int,
+) -> LinearFaceModel:
     """The model on one surface with a chart."""
     shape, expression, colour = (kept_part(parts.pop(name), surface.kept) for name in MODES)
     mean = shape.mean + expression.mean
-    albedo_mean, albedo_basis = uv_albedo(
-        colour.mean, colour.modes, surface.uv, surface.uv_faces, surface.faces
-    )
+    albedo_mean, albedo_basis = uv_albedo(colour.mean, colour.modes, *chart, surface.faces)
     return assemble_linear(
         LinearParts(
             info=ModelInfo(
@@ -118,9 +124,10 @@ def _model(parts: dict[str, Part], surface: Surface, year: int) -> LinearFaceMod
             expression_names=tuple(f"mode{k}" for k in range(len(expression.modes))),
             expression_is_blendshape=False,
             faces=surface.faces.numpy(),
-            marks=surface.marks,
-            uv=surface.uv.numpy(),
-            uv_faces=surface.uv_faces.numpy(),
+            marks=surface.landmarks(),
+            guides=surface.marks,
+            uv=chart[0].numpy(),
+            uv_faces=chart[1].numpy(),
             albedo_mean=albedo_mean,
             albedo_basis=albedo_basis,
         )
@@ -144,6 +151,7 @@ def _mesh(arrays: dict[str, np.ndarray]) -> tuple[int, Int[np.ndarray, "F 3"]]:
                 f"got {array.shape}"
             )
     n = points.shape[1]
+    check_numbers("shape/representer/points", points, FARTHEST)
     if not np.isfinite(cells).all() or cells.min() < 0 or cells.max() >= n:
         raise ModelFormatError(
             f"shape/representer/cells: vertices {cells.min():g} to {cells.max():g}, but "
@@ -183,6 +191,12 @@ def _part(arrays: dict[str, np.ndarray], name: str, n: int) -> Part:
     logger.info("%s: %d of %d modes, %.2f %% of the variance", name, kept, len(variance), share)
     modes = np.ascontiguousarray(basis.T, dtype=np.float32)
     modes *= _scale(name, modes, np.sqrt(variance[:kept]))[:, None]
+    if name == "color":
+        check_colours("color/model/mean", mean, 1.0)
+        check_numbers("color/model/pcaBasis by the root of pcaVariance", modes, 5.0, "a colour")
+    else:
+        check_numbers(f"{name}/model/mean", mean, FARTHEST)
+        check_numbers(f"{name}/model/pcaBasis by the root of pcaVariance", modes, FARTHEST)
     return Part(mean.reshape(n, 3).astype(np.float64), modes.reshape(kept, n, 3))
 
 

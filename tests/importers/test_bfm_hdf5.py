@@ -127,7 +127,9 @@ def test_parts_without_landmarks_are_left_out(tmp_path):
             basis = file[f"{name}/model/pcaBasis"][()]
             mean = file[f"{name}/model/mean"][()]
             replaced(f"{name}/model/pcaBasis", np.vstack([basis, np.zeros((9, count), "f4")]))(file)
-            replaced(f"{name}/model/mean", np.concatenate([mean, np.arange(9, dtype="f4")]))(file)
+            replaced(f"{name}/model/mean", np.concatenate([mean, np.arange(9, dtype="f4") / 9]))(
+                file
+            )
         points = file["shape/representer/points"][()]
         cells = file["shape/representer/cells"][()]
         replaced("shape/representer/points", np.hstack([points, np.eye(3, dtype="f4")]))(file)

@@ -15,6 +15,11 @@ from tests.importers.written import Written, smooth_fields
 
 COUNTS = {"shape": 5, "expression": 4, "color": 6}
 
+NEEDED = (
+    *(f"{name}/model/{key}" for name in COUNTS for key in ("mean", "pcaBasis", "pcaVariance")),
+    *("shape/representer/points", "shape/representer/cells"),
+)
+
 
 def write_bfm17(folder: Path, seed: int = 0) -> Written:
     """Without named landmarks: the table of points must do."""
@@ -105,6 +110,7 @@ def write(
         n_albedo=COUNTS["color"],
         colour=colour,
         options=ImportOptions(extras=extras),
+        needed=NEEDED,
     )
 
 

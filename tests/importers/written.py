@@ -34,6 +34,8 @@ class Written:
     colour_tolerance: float = 0.02
     """Resampling a vertex colour in the chart costs so much."""
     options: ImportOptions = field(default_factory=ImportOptions)
+    needed: tuple[str, ...] = ()
+    """Keys without which the file is no model."""
     tolerance: float = 0.02
     """mm that float16 in our file may cost at two standard deviations."""
 
