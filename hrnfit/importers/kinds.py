@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrnfit.importers.bfm_hdf5 import import_bfm
+from hrnfit.importers.faceverse import import_faceverse
+from hrnfit.importers.hifi3d import import_hifi3d, import_hifi3dpp
 from hrnfit.model import ict, store
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.load import load_model, model_arrays, save_model, with_shipped_landmarks
@@ -68,11 +70,26 @@ def _bfm19(path: Path, options: ImportOptions) -> Imported:
     return Imported(*import_bfm(path, 2019, options.extras, options.modes))
 
 
+def _faceverse(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_faceverse(path, options.extras, options.modes))
+
+
+def _hifi3d(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_hifi3d(path, options.part or "face", options.extras, options.modes))
+
+
+def _hifi3dpp(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_hifi3dpp(path, options.part or "face", options.modes))
+
+
 KINDS: dict[str, Kind] = {
     "npz": Kind("a model in our own format (docs/models.md)", _own),
     "ict": Kind("ICT-FaceKit: its folder FaceXModel, or a compact npz of it", _ict),
     "bfm17": Kind("Basel Face Model 2017: model2017-1_bfm_nomouth.h5 or _face12_", _bfm17),
     "bfm19": Kind("Basel Face Model 2019: model2019_bfm.h5, _face12 or _fullHead", _bfm19),
+    "faceverse": Kind("FaceVerse: its .npy, such as faceverse_simple_v2.npy", _faceverse),
+    "hifi3d": Kind("HIFI3D: AI-NExT-Shape.mat, its albedo file beside", _hifi3d),
+    "hifi3dpp": Kind("HIFI3D++: hifi3dpp_model_info.mat of FFHQ-UV", _hifi3dpp),
 }
 
 

@@ -34,8 +34,8 @@ def uv_albedo(
 ) -> tuple[Float[np.ndarray, "512 512 3"], Float[np.ndarray, "A 256 256 3"]]:
     """Mean map (linear RGB) and modes (linear RGB per standard deviation).
 
-    `mean_srgb`: sRGB in 0..1. `basis_srgb`: per standard deviation, in the same unit. The modes are float16, which
-    is how our file keeps them: 199 of them are 78 MB.
+    `mean_srgb`: sRGB in 0..1. `basis_srgb`: per standard deviation, in the same unit. The modes are
+    float16, which is how our file keeps them: 199 of them are 78 MB.
     """
     mean = torch.from_numpy(np.clip(mean_srgb, 0.0, 1.0).astype(np.float32))
     linear = linear_from_srgb(mean)

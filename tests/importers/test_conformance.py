@@ -19,6 +19,8 @@ from hrnfit.model.face_model import FaceModel, forward_tangent
 from hrnfit.model.linear import landmark_positions
 from hrnfit.model.load import load_model
 from tests.importers.write_bfm_hdf5 import write_bfm17, write_bfm19, write_bfm19_by_hand
+from tests.importers.write_faceverse import write_faceverse, write_faceverse_v4
+from tests.importers.write_hifi3d import write_hifi3d, write_hifi3dpp
 from tests.importers.write_ict import write_compact_ict
 from tests.importers.written import Written
 
@@ -27,6 +29,10 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "bfm17": write_bfm17,
     "bfm19": write_bfm19,
     "bfm19_by_hand": write_bfm19_by_hand,
+    "faceverse": write_faceverse,
+    "faceverse_v4": write_faceverse_v4,
+    "hifi3d": write_hifi3d,
+    "hifi3dpp": write_hifi3dpp,
 }
 
 
