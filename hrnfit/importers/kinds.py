@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from hrnfit.importers.bfm_hdf5 import import_bfm
@@ -48,6 +48,8 @@ class Kind:
     expects: str
     """What PATH is, in one line."""
     read: Callable[[Path, ImportOptions], Imported]
+    takes: tuple[str, ...] = ("part", "extras", "modes")
+    """The options that mean something to it."""
 
 
 def _own(path: Path, _options: ImportOptions) -> Imported:
@@ -82,14 +84,17 @@ def _hifi3dpp(path: Path, options: ImportOptions) -> Imported:
     return Imported(*import_hifi3dpp(path, options.part or "face", options.modes))
 
 
+DATA = ("extras", "modes")
+"""Options of the kinds that have one part."""
+
 KINDS: dict[str, Kind] = {
-    "npz": Kind("a model in our own format (docs/models.md)", _own),
-    "ict": Kind("ICT-FaceKit: its folder FaceXModel, or a compact npz of it", _ict),
-    "bfm17": Kind("Basel Face Model 2017: model2017-1_bfm_nomouth.h5 or _face12_", _bfm17),
-    "bfm19": Kind("Basel Face Model 2019: model2019_bfm.h5, _face12 or _fullHead", _bfm19),
-    "faceverse": Kind("FaceVerse: its .npy, such as faceverse_simple_v2.npy", _faceverse),
+    "npz": Kind("a model in our own format (docs/models.md)", _own, ()),
+    "ict": Kind("ICT-FaceKit: its folder FaceXModel, or a compact npz of it", _ict, ("part",)),
+    "bfm17": Kind("Basel Face Model 2017: model2017-1_bfm_nomouth.h5 or _face12_", _bfm17, DATA),
+    "bfm19": Kind("Basel Face Model 2019: model2019_bfm.h5, _face12 or _fullHead", _bfm19, DATA),
+    "faceverse": Kind("FaceVerse: its .npy, such as faceverse_simple_v2.npy", _faceverse, DATA),
     "hifi3d": Kind("HIFI3D: AI-NExT-Shape.mat, its albedo file beside", _hifi3d),
-    "hifi3dpp": Kind("HIFI3D++: hifi3dpp_model_info.mat of FFHQ-UV", _hifi3dpp),
+    "hifi3dpp": Kind("HIFI3D++: hifi3dpp_model_info.mat of FFHQ-UV", _hifi3dpp, ("part", "modes")),
 }
 
 
@@ -105,6 +110,7 @@ def import_model(
         near = difflib.get_close_matches(kind, KINDS, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ValueError(f"kind '{kind}': not known; {hint}possible: {', '.join(KINDS)}")
+    _check_options(kind, options or ImportOptions())
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
     found = KINDS[kind].read(path, options or ImportOptions())
@@ -112,6 +118,19 @@ def import_model(
     model = with_shipped_landmarks(replace(found.model, info=info))
     check_model_arrays(model_arrays(model), str(path))
     return model
+
+
+def _check_options(kind: str, options: ImportOptions) -> None:
+    """No option is given that the kind would pass over in silence."""
+    takes = KINDS[kind].takes
+    for field in fields(options):
+        if getattr(options, field.name) is not None and field.name not in takes:
+            known = ", ".join(f"--{name}" for name in takes) or "no option"
+            raise ValueError(
+                f"{field.name}: the kind '{kind}' has no such option; it takes {known}"
+            )
+    if options.modes is not None and options.modes < 1:
+        raise ValueError(f"modes: expected 1 or more, got {options.modes}")
 
 
 def add_model(
