@@ -7,9 +7,9 @@ that moves the one set of named points to the other. So one table serves all mas
 none of them by vertex numbers, which differ from file to file.
 
 Sources. POINTS: `data/BFM2017_nomouth/landmarks_68.csv` of github.com/kanonet/face-avatar-reconstruction,
-rounded to 0.1 mm; they agree within 3 mm with the vertices that
-github.com/patrikhuber/eos lists for eyes, nose and lips. NAMED: the landmarks of the Basel file, as
-listed by R. Kosarev's readers and found in the 2017 file.
+rounded to 0.1 mm. That they lie on the mean with its expression is inferred: their lips are 5.6 mm apart,
+the named ones touch. NAMED: landmarks of a Basel file as a public reader lists them, rounded; nose tip
+and inner eye corners agree with POINTS within 3 mm, so both are in one frame.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ NAMED: dict[str, tuple[float, float, float]] = {
     "right.nasolabial_fold.bottom": (-36.4, -33.0, 94.3),
     "right.nose.wing.outer": (-17.7, -2.9, 104.0), "right.nose.wing.tip": (-13.9, -10.6, 106.1),
 }
-"""Named points of the 2017 file, mm: those that lie on every mask and on no flap of the ear."""
+"""Named points, mm: those that lie on every mask and on no flap of the ear."""
 # fmt: on
 
 FEWEST = 10

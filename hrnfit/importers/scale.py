@@ -1,8 +1,8 @@
 """How long a unit of a file is, told by the eyes where the file does not say it.
 
 The outer corners of the eyes of an adult stand 85 to 105 mm apart (the maker of FaceVerse is told so
-in issue 1 of github.com/LizhenWangT/FaceVerse, with the unit unknown to him too); on the means of the
-Basel models 87, of HIFI3D 93.
+in issue 1 of github.com/LizhenWangT/FaceVerse, with the unit unknown to him too); on the mean of
+the Basel model of 2017 86, on the template of HIFI3D 93.
 """
 
 from __future__ import annotations
