@@ -40,11 +40,20 @@ def check_kind(name: str, value: object, kinds: tuple[type, ...], expected: str)
 
 def check_finite(name: str, value: ArrayLike, advice: str = "") -> None:
     """No NaN and no infinity in `value`."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float16 and _halves_finite(value):
+        return
     finite = torch.isfinite(torch.as_tensor(value))
     if not bool(finite.all()):
         bad = int((~finite).sum())
         text = f"{name}: {bad} of {finite.numel()} values are NaN or infinite"
         raise ValueError(_with_advice(text, advice))
+
+
+def _halves_finite(value: np.ndarray) -> bool:
+    """Whether 16-bit floats are finite, by their bits: a third of the time that a model took to load
+    went into asking each number."""
+    bits = value.view(np.uint16) & np.uint16(0x7FFF)
+    return bool(bits.max(initial=0) < 0x7C00)
 
 
 def check_range(

@@ -65,6 +65,7 @@ def add(
     name: str | None = None,
     part: str | None = None,
     extras: Path | None = None,
+    modes: int | None = None,
     replace_existing: bool = False,
 ) -> None:
     """Convert a model file once and keep it under a name.
@@ -75,10 +76,11 @@ def add(
         name: Name to use it by, as in `--model NAME`; the kind without.
         part: Part of the mesh, where the kind has several: for ict face or head.
         extras: Folder of companion files, where they do not lie beside the file.
+        modes: Keep the first so many modes of identity, expression and albedo each; by the kind without.
         replace_existing: Overwrite a model of that name.
     """
     name = name or (path.stem if kind == "npz" else kind)
-    options = ImportOptions(part=part, extras=extras)
+    options = ImportOptions(part=part, extras=extras, modes=modes)
     model, target = add_model(kind, path, name, options, replace_existing=replace_existing)
     console = Console()
     console.print(f"added '{name}': {target}")

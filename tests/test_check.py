@@ -45,3 +45,14 @@ def test_check_one_of_names_the_nearest():
     check_one_of("term", "landmark", ["landmark", "prior"])
     with pytest.raises(ValueError, match=r"'landmrk' is not known; did you mean 'landmark'.*prior"):
         check_one_of("term", "landmrk", ["landmark", "prior"])
+
+
+def test_check_finite_reads_halves_by_their_bits():
+    halves = np.array([[0.0, -0.0, 65504.0, -65504.0, 6e-8]], dtype=np.float16)
+    check_finite("modes", halves)
+    check_finite("modes", halves[:, ::2])
+    check_finite("modes", halves[:0])
+    for bad in (np.inf, -np.inf, np.nan, -np.nan):
+        halves[0, 1] = bad
+        with pytest.raises(ValueError, match="modes: 1 of 5 values are NaN or infinite"):
+            check_finite("modes", halves)

@@ -43,13 +43,15 @@ def disk_chart(
     density: Float[Tensor, "N"] | None = None,
     steps: int = 2,
     margin: float = 0.01,
+    ends: tuple[int, int] | None = None,
 ) -> Float[Tensor, "N 2"]:
     """Texture coordinates per vertex: +x of the head toward larger u, +y (forehead) at the top.
 
     `density`: wished texels per mm, relative; None for even. `steps`: stretch corrections at most, the
     best is kept; two leave a face's regions within 0.74 and 1.16 of the mean texel density at a median
     anisotropy of 1.6, none is nearly conformal (1.1) but starves nose and lips (0.13, 0.2), three go
-    to 1.8. `margin`: free border of the unit square.
+    to 1.8. `margin`: free border of the square. `ends`: vertices of the outer loop for the top and the
+    bottom, where the highest and lowest near x = 0 mislead: at a seam.
     """
     points = vertices.detach().cpu().double().numpy()
     triangles = faces.detach().cpu().numpy().astype(np.int64)
@@ -57,7 +59,7 @@ def disk_chart(
     closed_points, closed = _close_holes(points, triangles, holes)
     wish = np.ones(len(points)) if density is None else density.detach().cpu().double().numpy()
     wish = np.concatenate([wish, [wish[loop].mean() for loop in holes]])
-    rim = _rim(points, outer)
+    rim = _rim(points, outer, ends)
     weights = _mean_value_weights(closed_points, closed)
     best, best_cost = np.zeros((0, 2)), np.inf
     for _ in range(steps + 1):
@@ -170,14 +172,14 @@ def _close_holes(points: Array, triangles: Array, holes: list[Array]) -> tuple[A
     return closed_points, closed
 
 
-def _rim(points: Array, outer: Array) -> Array:
+def _rim(points: Array, outer: Array, ends: tuple[int, int] | None) -> Array:
     """Positions of the outer loop on a superellipse |x|^4 + |y|^4 = 1, by arc length.
 
     Fixed so that the loop's top and bottom (in y, nearest the plane x = 0) stand at (0, 1), (0, -1):
     the chart of a symmetric mesh is symmetric.
     """
     loop = points[outer]
-    top, bottom = _top_and_bottom(loop)
+    top, bottom = map(outer.tolist().index, ends) if ends else _top_and_bottom(loop)
     order = np.roll(np.arange(len(outer)), -top)
     bottom = (bottom - top) % len(outer)
     step = np.linalg.norm(loop[np.roll(order, -1)] - loop[order], axis=1)
@@ -195,8 +197,9 @@ def _rim(points: Array, outer: Array) -> Array:
     where = np.interp(phase, arc / arc[-1], angle)
     flat = np.stack([np.sin(where), np.cos(where)], axis=1)
     flat = np.sign(flat) * np.sqrt(np.abs(flat))
-    first_quarter = loop[order[: max(bottom, 2)], 0].mean()
-    flat[:, 0] *= 1.0 if first_quarter >= 0 else -1.0
+    # a loop keeps its surface on the left: from the top it goes to -x; x of a seam's sides is the same
+    first_half = loop[order[: max(bottom, 2)], 0].mean() if ends is None else -1.0
+    flat[:, 0] *= 1.0 if first_half >= 0 else -1.0
     rim = np.empty_like(flat)
     rim[order] = flat
     return rim

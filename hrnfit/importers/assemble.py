@@ -40,6 +40,8 @@ class LinearParts:
     """Counter-clockwise from outside."""
     marks: Int[np.ndarray, "68"] | LandmarkSet
     """iBUG points: vertices, or places in triangles."""
+    guides: Int[np.ndarray, "68"] | None = None
+    """Vertices near the 68 points where some are missing in `marks`: they guide regions and jaw."""
     uv: Float[np.ndarray, "Nuv 2"] | None = None
     """Origin top-left, v down; None asks for a chart of ours."""
     uv_faces: Int[np.ndarray, "F 3"] | None = None
@@ -61,6 +63,8 @@ def assemble_linear(parts: LinearParts) -> LinearFaceModel:
     faces = torch.from_numpy(np.ascontiguousarray(parts.faces, dtype=np.int32))
     landmarks = ibug68(parts.marks, faces)
     marks = nearest_corner(landmarks, faces)
+    if parts.guides is not None:
+        marks = torch.from_numpy(parts.guides.astype(np.int64))
     uv, uv_faces = _chart(parts, points, faces, marks)
     mean_albedo, albedo_basis = _albedo(parts)
     flat_uv = vertex_uv(uv, uv_faces, faces, len(points))
@@ -148,4 +152,4 @@ def _albedo(parts: LinearParts) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "
 
 def _flat(basis: Float[np.ndarray, "K N 3"], scale: float) -> Float[Tensor, "K N3"]:
     modes = torch.from_numpy(np.ascontiguousarray(basis, dtype=np.float32))
-    return modes.flatten(1) * scale
+    return modes.flatten(1) if scale == 1.0 else modes.flatten(1) * scale

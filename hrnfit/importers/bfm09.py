@@ -28,7 +28,7 @@ from hrnfit.importers.bfm09_files import FRONT_FILE, model_files, search_folders
 from hrnfit.importers.bfm09_layout import KEYS, MM_PER_UNIT, FrontModel, front_model
 from hrnfit.importers.bfm09_raw import raw_arrays
 from hrnfit.importers.isolated import read_isolated
-from hrnfit.importers.vertex_albedo import with_vertex_albedo
+from hrnfit.importers.vertex_albedo import uv_albedo
 from hrnfit.model.face_model import ModelInfo
 from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
@@ -62,7 +62,10 @@ def read(path: Path, extras: Path | None = None) -> tuple[LinearFaceModel, tuple
     if companions.has_maps:
         model = with_maps(model, parts, companions)
     else:
-        model = with_vertex_albedo(model, parts.colour / 255.0, parts.colour_modes / 255.0)
+        colours = (parts.colour / 255.0, parts.colour_modes / 255.0)
+        albedo = uv_albedo(*colours, model.uv, model.uv_faces, model.faces)
+        mean, modes = (torch.from_numpy(part).float() for part in albedo)
+        model = replace(model, albedo_mean=mean, albedo_basis=modes)
     return model, (*files.values(), *companions.files.values())
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from hrnfit.importers import bfm09
+from hrnfit.importers.bfm_hdf5 import import_bfm
+from hrnfit.importers.faceverse import import_faceverse
+from hrnfit.importers.hifi3d import import_hifi3d, import_hifi3dpp
 from hrnfit.model import ict, store
 from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
@@ -28,6 +31,8 @@ class ImportOptions:
     """Part of the mesh to take; which there are depends on the kind."""
     extras: Path | None = None
     """Folder of companion files; the folder of the file itself without."""
+    modes: int | None = None
+    """Keep the first so many modes of identity, expression and albedo each; by the kind without."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Kind:
     expects: str
     """What PATH is, in one line."""
     read: Callable[[Path, ImportOptions], Imported]
+    takes: tuple[str, ...] = ("part", "extras", "modes")
+    """The options that mean something to it."""
 
 
 def _own(path: Path, _options: ImportOptions) -> Imported:
@@ -63,14 +70,43 @@ def _bfm09(path: Path, options: ImportOptions) -> Imported:
     return Imported(*bfm09.read(path, options.extras))
 
 
+def _bfm17(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_bfm(path, 2017, options.extras, options.modes))
+
+
+def _bfm19(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_bfm(path, 2019, options.extras, options.modes))
+
+
+def _faceverse(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_faceverse(path, options.extras, options.modes))
+
+
+def _hifi3d(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_hifi3d(path, options.part or "face", options.extras, options.modes))
+
+
+def _hifi3dpp(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_hifi3dpp(path, options.part or "face", options.modes))
+
+
+DATA = ("extras", "modes")
+"""Options of the kinds that have one part."""
+
 KINDS: dict[str, Kind] = {
-    "npz": Kind("a model in our own format (docs/models.md)", _own),
-    "ict": Kind("ICT-FaceKit: its folder FaceXModel, or a compact npz of it", _ict),
+    "npz": Kind("a model in our own format (docs/models.md)", _own, ()),
+    "ict": Kind("ICT-FaceKit: its folder FaceXModel, or a compact npz of it", _ict, ("part",)),
     "bfm09": Kind(
         "Basel model of 2009: BFM_model_front.mat of Deep3D and HRN, or a folder with it or with "
         "01_MorphableModel.mat and its companions",
         _bfm09,
+        ("extras",),
     ),
+    "bfm17": Kind("Basel Face Model 2017: model2017-1_bfm_nomouth.h5 or _face12_", _bfm17, DATA),
+    "bfm19": Kind("Basel Face Model 2019: model2019_bfm.h5, _face12 or _fullHead", _bfm19, DATA),
+    "faceverse": Kind("FaceVerse: its .npy, such as faceverse_simple_v2.npy", _faceverse, DATA),
+    "hifi3d": Kind("HIFI3D: AI-NExT-Shape.mat, its albedo file beside", _hifi3d),
+    "hifi3dpp": Kind("HIFI3D++: hifi3dpp_model_info.mat of FFHQ-UV", _hifi3dpp, ("part", "modes")),
 }
 
 
@@ -86,6 +122,7 @@ def import_model(
         near = difflib.get_close_matches(kind, KINDS, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ValueError(f"kind '{kind}': not known; {hint}possible: {', '.join(KINDS)}")
+    _check_options(kind, options or ImportOptions())
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
     found = _read(KINDS[kind], path, options or ImportOptions())
@@ -104,6 +141,19 @@ def _read(kind: Kind, path: Path, options: ImportOptions) -> Imported:
     except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise ModelFormatError(f"{path}: {text}") from error
+
+
+def _check_options(kind: str, options: ImportOptions) -> None:
+    """No option is given that the kind would pass over in silence."""
+    takes = KINDS[kind].takes
+    for field in fields(options):
+        if getattr(options, field.name) is not None and field.name not in takes:
+            known = ", ".join(f"--{name}" for name in takes) or "no option"
+            raise ValueError(
+                f"{field.name}: the kind '{kind}' has no such option; it takes {known}"
+            )
+    if options.modes is not None and options.modes < 1:
+        raise ValueError(f"modes: expected 1 or more, got {options.modes}")
 
 
 def add_model(

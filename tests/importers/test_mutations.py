@@ -28,6 +28,9 @@ from tests.model.faces import small_model
 LONGEST = 5.0
 """Seconds of computing that one file may take."""
 
+VARIANTS = ("bfm09_raw", "bfm19_by_hand", "faceverse_v4", "hifi3dpp")
+"""Files read by the same reader as another row's."""
+
 MOST = 2e9
 """Bytes."""
 
@@ -61,7 +64,7 @@ def test_damaged_bytes(name, harm, tmp_path):
     sound = written.path.read_bytes()
     rng = np.random.default_rng(len(name) + len(harm))
     refused = 0
-    rounds = 80 if written.path.suffix == ".npz" else 20
+    rounds = 80 if written.path.suffix == ".npz" else 6 if name in VARIANTS else 20
     for _ in range(rounds):
         written.path.write_bytes(BYTES[harm](rng, sound))
         refused += outcome(written) is not None

@@ -1,42 +1,63 @@
-"""Colours of vertices as an albedo in the chart: the sRGB curve to first order, and the fill outside."""
+"""Vertex colours to albedo maps."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from hrnfit.importers.vertex_albedo import chart_raster, filled, srgb_slope, with_vertex_albedo
+from hrnfit.geometry.uv import disk_chart
+from hrnfit.importers.vertex_albedo import (
+    BASIS_SIZE,
+    MEAN_SIZE,
+    chart_raster,
+    filled,
+    srgb_slope,
+    uv_albedo,
+)
 from hrnfit.io.image import linear_from_srgb
-from tests.model.faces import small_model
+from tests.model.faces import sheet, small_model
 
 
-def test_slope_is_the_derivative_of_the_curve():
-    encoded = torch.linspace(0.0, 1.0, 101, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(linear_from_srgb(encoded).sum(), encoded)
-    assert torch.allclose(srgb_slope(encoded.detach()), slope)
-    assert float(srgb_slope(torch.tensor(1.0))) == torch.tensor(2.4 / 1.055)
+def test_slope_by_hand_and_by_gradient():
+    assert abs(float(srgb_slope(torch.tensor(0.0))) - 1 / 12.92) < 1e-7
+    assert abs(float(srgb_slope(torch.tensor(1.0))) - 2.4 / 1.055) < 1e-6
+    x = torch.linspace(0, 1, 33, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(linear_from_srgb(x).sum(), x)
+    assert torch.allclose(srgb_slope(x.detach()), gradient, atol=1e-12)
 
 
-def test_first_order_at_the_mean():
-    """Half a grey level of change agrees to the second order; the mean exactly."""
-    model = small_model()
-    mean = np.full((model.n_vertices, 3), 0.5)
-    modes = np.full((2, model.n_vertices, 3), 0.1)
-    painted = with_vertex_albedo(model, mean, modes, 32, 16)
-    zero, little = torch.zeros(2), torch.tensor([0.01, 0.0])
-    expected = linear_from_srgb(torch.tensor(0.5))
-    assert torch.allclose(painted.albedo(zero), expected.expand(32, 32, 3), atol=1e-6)
-    moved = linear_from_srgb(torch.tensor(0.501))
-    assert torch.allclose(painted.albedo(little), moved.expand(32, 32, 3), atol=2e-6)
+def test_an_even_colour_is_even_everywhere():
+    points, faces = sheet()
+    uv = disk_chart(points, faces)
+    grey = np.full((len(points), 3), 0.5)
+    mean, basis = uv_albedo(grey, grey[None].repeat(23, axis=0) * 0.1, uv, faces, faces)
+    inside = slice(MEAN_SIZE // 2, MEAN_SIZE // 2 + 4)  # the philtrum: skin
+    assert mean.shape == (MEAN_SIZE, MEAN_SIZE, 3)
+    assert np.abs(mean[inside, inside] - 0.2140).max() < 1e-3
+    assert basis.shape == (23, BASIS_SIZE, BASIS_SIZE, 3)
+    slope = 2.4 / 1.055 * ((0.5 + 0.055) / 1.055) ** 1.4
+    middle = basis[:, BASIS_SIZE // 2, BASIS_SIZE // 2].astype(np.float64)
+    assert np.abs(middle - 0.05 * slope).max() < 1e-3
+
+
+def test_first_order_is_the_curve_for_small_steps():
+    points, faces = sheet()
+    uv = disk_chart(points, faces)
+    rng = np.random.default_rng(0)
+    colour = 0.4 + 0.2 * np.cos(points.numpy() @ rng.normal(size=(3, 3)) / 60)
+    mode = 0.01 * np.cos(points.numpy() @ rng.normal(size=(3, 3)) / 60)
+    mean, basis = uv_albedo(colour, mode[None], uv, faces, faces)
+    moved, _ = uv_albedo(colour + mode, mode[None], uv, faces, faces)
+    change = (moved - mean)[1::2, 1::2]
+    there = mean[1::2, 1::2].sum(axis=2) > 0
+    assert np.median(np.abs(change - basis[0])[there]) < 2e-4
 
 
 def test_no_modes():
-    model = small_model()
-    painted = with_vertex_albedo(
-        model, np.full((model.n_vertices, 3), 0.5), np.zeros((0, model.n_vertices, 3)), 16, 8
-    )
-    assert painted.n_albedo == 0
-    assert painted.albedo(torch.zeros(0)).shape == (16, 16, 3)
+    points, faces = sheet()
+    grey = np.full((len(points), 3), 0.5)
+    _, basis = uv_albedo(grey, np.zeros((0, *grey.shape)), disk_chart(points, faces), faces, faces)
+    assert basis.shape == (0, BASIS_SIZE, BASIS_SIZE, 3)
 
 
 def test_fill_takes_the_nearest_inside():
