@@ -33,9 +33,12 @@ class Filling:
         rest: Float[Tensor, "N 3"],
         faces: Int[Tensor, "F 3"],
         known: Bool[Tensor, "N"],
+        soft: Float[Tensor, "N"] | None = None,
         bending: float = 6.0,
     ) -> None:
-        """known: whose positions will be given. bending: h, mm. ValueError when none is given."""
+        """known: whose positions will be given. soft: how strongly others are drawn to given positions,
+        relative to their neighbours; 0 for those whose position is not given. bending: h, mm.
+        ValueError when no position is given."""
         if not bool(known.any()):
             raise ValueError("known: no vertex has a given position")
         self._rest, self._known = rest.detach().double().cpu(), known.cpu()
@@ -48,35 +51,40 @@ class Filling:
         self._free, self._fixed = np.flatnonzero(free), np.flatnonzero(self._known.numpy())
         matrix = sp.csr_matrix(Elastic(rest, faces).matrix(bending, 1.0))[self._free]
         self._across, self._inner = matrix[:, self._fixed], sp.csr_matrix(matrix[:, self._free])
-        self._factor = factorized(self._inner) if len(self._free) else None
+        pull = torch.zeros(n) if soft is None else soft
+        self._soft = pull.double().numpy()[self._free] * self._inner.diagonal()
+        self._factor = factorized(self._inner + sp.diags(self._soft)) if len(self._free) else None
 
     def __call__(
         self,
         given: Float[Tensor, "N 3"],
-        pulled: Float[Tensor, "N 3"] | None = None,
+        rest: Float[Tensor, "N 3"] | None = None,
         pull: Float[Tensor, "N"] | None = None,
     ) -> Float[Tensor, "N 3"]:
-        """`given` with the other vertices, whose values do not matter, filled in. pulled, pull: places
-        that they are drawn to, and how strongly, relative to their neighbours; 0: not at all."""
+        """`given` with the other vertices filled in.
+
+        rest: another rest shape than the system's. pull: in the place of the system's `soft`. Where both
+        are 0, values of `given` do not matter.
+        """
         filled = given.detach().double().cpu().clone()
+        rest = self._rest if rest is None else rest.detach().double().cpu()
         if self._factor is not None:
-            offset = (filled - self._rest).numpy()[self._fixed]
-            right, factor = -(self._across @ offset), self._factor
-            if pulled is not None and pull is not None:
+            offset = (filled - rest).numpy()
+            weight, factor = self._soft, self._factor
+            if pull is not None:
                 weight = pull.double().numpy()[self._free] * self._inner.diagonal()
-                towards = (pulled.double() - self._rest).numpy()[self._free]
-                right = right + weight[:, None] * towards
                 factor = factorized(self._inner + sp.diags(weight))
-            filled[self._free] = self._rest[self._free] + torch.from_numpy(factor.solve(right))
+            right = weight[:, None] * offset[self._free] - self._across @ offset[self._fixed]
+            filled[self._free] = rest[self._free] + torch.from_numpy(factor.solve(right))
         for part in self._loose:
-            filled[part] = self._carried(part, filled)
+            filled[part] = self._carried(part, filled, rest)
         return filled.to(given)
 
     def _carried(
-        self, part: Int[Tensor, "K"], filled: Float[Tensor, "N 3"]
+        self, part: Int[Tensor, "K"], filled: Float[Tensor, "N 3"], rest: Float[Tensor, "N 3"]
     ) -> Float[Tensor, "K 3"]:
         """A loose part, moved rigidly as its surroundings are."""
-        rest, known = self._rest[self._known], filled[self._known]
-        square = (rest - self._rest[part].mean(dim=0)).square().sum(dim=1)
+        around, known = rest[self._known], filled[self._known]
+        square = (around - rest[part].mean(dim=0)).square().sum(dim=1)
         weight = torch.exp(-0.5 * (square - square.min()) / AROUND**2)
-        return align_rigid(rest, known, weight).apply(self._rest[part])
+        return align_rigid(around, known, weight).apply(rest[part])

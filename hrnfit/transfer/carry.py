@@ -8,9 +8,9 @@ from torch import Tensor
 
 from hrnfit.fit.levels import subdivided_landmarks
 from hrnfit.fit.result import MeshLevel
-from hrnfit.geometry.filling import Filling
 from hrnfit.model.face_model import LandmarkSet
 from hrnfit.transfer.correspondence import Correspondence
+from hrnfit.transfer.partner_surface import PartnerSurface
 
 
 class Carrier:
@@ -24,7 +24,8 @@ class Carrier:
             raise ValueError("the two faces have no surface in common; check the landmarks")
         self.correspondence, self._source_faces = correspondence, source_faces
         self._rest = correspondence.registered.double()
-        self._filling = Filling(self._rest, faces, correspondence.valid)
+        aligned, valid = correspondence.aligned, correspondence.valid
+        self._surface = PartnerSurface(self._rest, faces, valid, aligned)
 
     def partners(self, mesh: MeshLevel, pose: Float[Tensor, "4 4"]) -> Float[Tensor, "N 3"]:
         """The target's vertices on a surface of the source, in the frame of its head; meaningless where a
@@ -51,7 +52,4 @@ class Carrier:
     ) -> Float[Tensor, "N 3"]:
         """All vertices, head frame. like: a shape of the target that comes close, such as its model's
         fitted one; what has no partner follows it."""
-        if like is None:
-            return self._filling(partners)
-        shift = like.double() - self._rest
-        return self._filling(partners - shift) + shift
+        return self._surface(partners, like)

@@ -13,14 +13,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hrnfit.geometry.filling import Filling
 from hrnfit.geometry.mesh import boundary_loops, vertex_normals
 from hrnfit.geometry.nearest import NearestPoints, NearestTriangles
 from hrnfit.geometry.registration import Partners
 from hrnfit.metrics import Surface
 from hrnfit.transfer.face_mesh import FaceMesh
 from hrnfit.transfer.folds import folds, grown, without_islands
-from hrnfit.transfer.tuck import tucked
+from hrnfit.transfer.partner_surface import PartnerSurface
 from hrnfit.transfer.zones import Zones
 
 FARTHEST = 3.0
@@ -81,8 +80,7 @@ class Matcher:
         valid &= ~(at_border & (found.distance > AT_BORDER))
         valid = without_islands(self._faces, valid)
         for ring in range(FOLD_ROUNDS):
-            filling = Filling(rest, self._faces, valid)
-            filled = tucked(filling, found.points, self._faces, valid, aligned)
+            filled = PartnerSurface(rest, self._faces, valid, aligned)(found.points)
             folded = folds(self._faces, (x, rest), filled)
             if ring == FOLD_ROUNDS - 1 or not bool(folded.any()):
                 break

@@ -75,7 +75,7 @@ def residual_map(
     carried: Float[Tensor, "T N 3"],
     operator: DeformationOperator,
     valid: Bool[Tensor, "N"],
-    smoothness: float = 1e-4,
+    smoothness: float = 1e-3,
 ) -> Float[Tensor, "D D 3"]:
     """Deformation map, target's head frame, from the fitted model to the carried surfaces; mean of the
     frames."""
