@@ -27,7 +27,7 @@ BORDER = 8
 
 def save_conversion(conversion: Conversion, directory: str | Path) -> Path:
     """Write everything into `directory` and return it; OSError with advice leaves it as it was."""
-    _check_folder(Path(directory))
+    check_no_fit(Path(directory))
     return save_folder(directory, lambda folder: _write_parts(conversion, folder), CONVERSION_FILE)
 
 
@@ -58,9 +58,7 @@ def _write_meshes(conversion: Conversion, folder: Path) -> None:
             _write_mesh(conversion, mesh, place / level, texture)
 
 
-def _write_mesh(
-    conversion: Conversion, mesh: MeshLevel, stem: Path, texture: Path | None
-) -> None:
+def _write_mesh(conversion: Conversion, mesh: MeshLevel, stem: Path, texture: Path | None) -> None:
     """OBJ, a template's with its own polygons, and GLB."""
     file, path = _file_mesh(mesh), conversion.target.path
     if path is not None and path.suffix.lower() == ".obj":
@@ -85,7 +83,7 @@ def _covered(conversion: Conversion) -> Bool[Tensor, "R R"]:
     return uv_raster(mesh.uv, mesh.uv_faces, mesh.faces, *size).mask
 
 
-def _check_folder(directory: Path) -> None:
+def check_no_fit(directory: Path) -> None:
     """FileExistsError when a fit's own result would be replaced by its conversion."""
     if (directory / RESULT_FILE).is_file() and not (directory / CONVERSION_FILE).is_file():
         raise FileExistsError(
