@@ -17,8 +17,8 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 CANDIDATES = 16
-"""Triangles that are looked at for a point. On the embedded model's mesh, asked from ICT's: 99.9 % of
-the answers are the exact ones."""
+"""Triangles that are looked at for a point. Between ICT's mesh and the embedded model's 99.8 % of the
+answers are the exact ones, the others farther by 0.02 mm at most."""
 
 
 class NearestPoints(NamedTuple):
