@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hrnfit.fit.fuse import fill
 from hrnfit.geometry.nearest import NearestTriangles
-from hrnfit.render.texture import UvRaster, uv_interpolate, uv_raster
+from hrnfit.render.texture import uv_interpolate, uv_raster
 from hrnfit.transfer.correspondence import Correspondence
 from hrnfit.transfer.face_mesh import FaceMesh
 
@@ -30,9 +30,8 @@ class ChartTransfer:
     ) -> None:
         """ValueError when the target has no chart of one tile in [0, 1]."""
         check_chart(target)
-        assert target.uv is not None and target.uv_faces is not None
         faces = target.faces.cpu()
-        self.raster = uv_raster(target.uv.cpu(), target.uv_faces.cpu(), faces, size, size)
+        self.raster = uv_raster(*_chart(target), faces, size, size)
         known = correspondence.valid[faces.long()].all(1)
         triangle = self.raster.triangle.clamp_min(0).long()
         self.known: Bool[Tensor, "S S"] = self.raster.mask & known[triangle]
@@ -45,7 +44,6 @@ class ChartTransfer:
         source: FaceMesh,
         known: Bool[Tensor, "F"],
     ) -> Float[Tensor, "S S 2"]:
-        assert source.uv is not None and source.uv_faces is not None
         flat = _on_chart(source, correspondence.triangles, correspondence.barycentric)
         places = uv_interpolate(flat.float(), self.raster)
         on_source = correspondence.on(source.vertices, source.faces)
@@ -58,7 +56,9 @@ class ChartTransfer:
             places[at] = _on_chart(source, found.triangle, found.barycentric).to(places)
         return places
 
-    def __call__(self, values: Float[Tensor, "H W C"], smooth: bool = True) -> Float[Tensor, "S S C"]:
+    def __call__(
+        self, values: Float[Tensor, "H W C"], smooth: bool = True
+    ) -> Float[Tensor, "S S C"]:
         """A map in the target's chart; filled smoothly where the source has no such place, 0 off the
         chart, or 0 in both without `smooth`."""
         grid = (2.0 * self.uv - 1.0)[None].to(values)
@@ -70,11 +70,17 @@ class ChartTransfer:
         return fill(sampled, self.known, self.raster.mask) if smooth else sampled
 
 
-def check_chart(face: FaceMesh) -> None:
-    """ValueError when a face has no texture coordinates, or some outside of one tile."""
+def _chart(face: FaceMesh) -> tuple[Float[Tensor, "Nuv 2"], Int[Tensor, "F 3"]]:
+    """Texture coordinates and their triangles."""
     if face.uv is None or face.uv_faces is None or not len(face.uv):
         raise ValueError(f"'{face.name}' has no texture coordinates, so no map can be baked for it")
-    low, high = float(face.uv.min()), float(face.uv.max())
+    return face.uv.cpu(), face.uv_faces.cpu()
+
+
+def check_chart(face: FaceMesh) -> None:
+    """ValueError when a face has no texture coordinates, or some outside of one tile."""
+    uv, _ = _chart(face)
+    low, high = float(uv.min()), float(uv.max())
     if low < -1e-3 or high > 1.0 + 1e-3:
         raise ValueError(
             f"'{face.name}': texture coordinates from {low:.3g} to {high:.3g}: maps are baked for one tile in "
@@ -86,8 +92,8 @@ def _on_chart(
     face: FaceMesh, triangles: Int[Tensor, "P"], weights: Float[Tensor, "P 3"]
 ) -> Float[Tensor, "P 2"]:
     """Texture coordinates of places on a surface."""
-    assert face.uv is not None and face.uv_faces is not None
-    corners = face.uv.cpu()[face.uv_faces.cpu()[triangles.clamp_min(0).long()].long()].double()
+    uv, uv_faces = _chart(face)
+    corners = uv[uv_faces[triangles.clamp_min(0).long()].long()].double()
     return (corners * weights.double()[..., None]).sum(1)
 
 

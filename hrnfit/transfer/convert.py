@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,32 +65,9 @@ def convert(
     tell("surfaces", 0.6)
     carrier = Carrier(found, target.face.faces.cpu(), len(source.faces))
     job = _Job(fitted, target, source, carrier, T_world_head(fitted.state))
-    explained = job.explained()
-    meshes = {level: job.carried(level, explained) for level in levels}
-    tell("maps", 0.7)
-    albedo, displacement, missing = job.maps()
-    provenance = _provenance(fitted, folder, target)
-    converted = None if explained is None else job.restated(explained, provenance)
-    tell("errors", 0.85)
-    common = coverage(found, target.face, source)
-    return Conversion(
-        target=target,
-        meshes=meshes,
-        frame=fitted.frame,
-        errors=job.errors({n: frames[fitted.frame] for n, frames in meshes.items()}, common),
-        common=common,
-        unit=unit,
-        albedo=albedo,
-        displacement=displacement,
-        result=converted,
-        result_errors={}
-        if converted is None
-        else job.errors({level: converted.mesh(level) for level in levels}, common),
-        cached=cached,
-        seconds=time.perf_counter() - began,
-        warnings=(*_unit_warning(target, unit), *missing),
-        provenance=provenance,
-    )
+    done = job.conversion(levels, unit, _provenance(fitted, folder, target), tell)
+    tell("done", 1.0)
+    return replace(done, cached=cached, seconds=time.perf_counter() - began)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +80,36 @@ class _Job:
     carrier: Carrier
     poses: Float[Tensor, "T 4 4"]
     """T_world_head of the source."""
+    _charts: dict[int, ChartTransfer] = field(default_factory=dict)
+
+    def conversion(
+        self, levels: Sequence[str], unit: str, provenance: dict[str, Any], tell: Progress
+    ) -> Conversion:
+        """Everything that the correspondence leads to."""
+        frame, explained = self.fitted.frame, self.explained()
+        meshes = {level: self.carried(level, explained) for level in levels}
+        tell("maps", 0.7)
+        albedo, displacement, missing = self.maps()
+        converted = None if explained is None else self.restated(explained, provenance)
+        tell("errors", 0.85)
+        common = coverage(self.carrier.correspondence, self.target.face, self.source)
+        stated = {} if converted is None else {n: converted.mesh(n) for n in levels}
+        return Conversion(
+            target=self.target,
+            meshes=meshes,
+            frame=frame,
+            errors=self.errors({n: frames[frame] for n, frames in meshes.items()}, common),
+            common=common,
+            unit=unit,
+            albedo=albedo,
+            displacement=displacement,
+            result=converted,
+            result_errors=self.errors(stated, common),
+            cached=False,
+            seconds=0.0,
+            warnings=(*_unit_warning(self.target, unit), *missing),
+            provenance=provenance,
+        )
 
     def partners(self, level: str) -> Float[Tensor, "T N 3"]:
         """The target's vertices on a level, per frame, head frame of the source."""
@@ -150,11 +157,17 @@ class _Job:
     def restated(self, explained: Refit, provenance: dict[str, Any]) -> FitResult:
         """The fit as a state of the target's model."""
         assert self.target.model is not None
-        mid = self.filled("mid", explained)
-        faces = (self.target.face, self.source)
+        mid, valid = self.filled("mid", explained), self.carrier.correspondence.valid
         return restated(
-            self.fitted, self.target.model, explained, mid, self.carrier, faces, provenance
+            self.fitted, self.target.model, explained, mid, valid, self.chart, provenance
         )
+
+    def chart(self, size: int) -> ChartTransfer:
+        """Where the target's texels lie in the source's chart."""
+        if size not in self._charts:
+            found = self.carrier.correspondence
+            self._charts[size] = ChartTransfer(found, self.target.face, self.source, size)
+        return self._charts[size]
 
     def maps(self) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
         """Albedo and displacement in the target's chart, or why there are none."""
@@ -162,12 +175,9 @@ class _Job:
             check_chart(self.target.face)
         except ValueError as error:
             return None, None, (str(error),)
-        out = []
-        for values in (self.fitted.maps.albedo, self.fitted.maps.displacement[..., None]):
-            found = self.carrier.correspondence
-            chart = ChartTransfer(found, self.target.face, self.source, len(values))
-            out.append(chart(values))
-        return out[0], out[1][..., 0], ()
+        albedo, displacement = self.fitted.maps.albedo, self.fitted.maps.displacement[..., None]
+        baked = [self.chart(len(values))(values) for values in (albedo, displacement)]
+        return baked[0], baked[1][..., 0], ()
 
     def errors(self, found: dict[str, MeshLevel], common: Coverage) -> dict[str, TransferError]:
         """Distances of the exported frame's surfaces from those of the fit."""

@@ -129,9 +129,7 @@ def drawn(
 def _spread(distance: Float[Tensor, "P"]) -> Spread:
     if len(distance) == 0:
         return Spread(float("nan"), float("nan"), float("nan"))
-    return Spread(
-        float(distance.median()), float(distance.quantile(0.95)), float(distance.max())
-    )
+    return Spread(float(distance.median()), float(distance.quantile(0.95)), float(distance.max()))
 
 
 def _border(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "E 2"]:

@@ -55,7 +55,9 @@ class Refit:
 
 
 def refit(
-    model: FaceModel, places: Float[Tensor, "T N 3"], valid: Bool[Tensor, "N"],
+    model: FaceModel,
+    places: Float[Tensor, "T N 3"],
+    valid: Bool[Tensor, "N"],
     areas: Float[Tensor, "N"],
 ) -> Refit:
     """Coefficients and poses for places of the valid vertices, head frame of the source, mm."""
@@ -96,7 +98,10 @@ class _Problem:
         mean = model.shape(*(z.double() for z in zero)).double()[valid]
         self._base = [align_rigid(mean, y[valid], share) for y in places]
         self._places = torch.stack(
-            [(y[valid] - b.translation) @ b.rotation for y, b in zip(places, self._base, strict=True)]
+            [
+                (y[valid] - b.translation) @ b.rotation
+                for y, b in zip(places, self._base, strict=True)
+            ]
         )
         self._weight = torch.ones(self._places.shape[:2], dtype=torch.float64)
 
@@ -173,8 +178,6 @@ class _Problem:
         base = torch.stack([b.matrix for b in self._base])
         T = base @ step
         frames = len(motion)
-        shape = self._model.shape(
-            leaves["identity"][None].expand(frames, -1), leaves["expression"]
-        )
+        shape = self._model.shape(leaves["identity"][None].expand(frames, -1), leaves["expression"])
         placed = shape @ T[:, :3, :3].mT + T[:, None, :3, 3]
         return Refit(leaves["identity"].float(), leaves["expression"].float(), T, placed)

@@ -5,12 +5,12 @@ Cameras, photographs, light and what shares what stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hrnfit.fit.head_frame import T_world_head
@@ -23,9 +23,7 @@ from hrnfit.render.detail import detail_normals
 from hrnfit.render.shade import safe_normalize
 from hrnfit.render.texture import uv_interpolate, uv_raster
 from hrnfit.state import FaceState
-from hrnfit.transfer.carry import Carrier
 from hrnfit.transfer.charts import ChartTransfer
-from hrnfit.transfer.face_mesh import FaceMesh
 from hrnfit.transfer.refit import Refit, residual_map
 
 SMALLEST_MAP = 192
@@ -44,43 +42,27 @@ def restated(
     model: FaceModel,
     explained: Refit,
     carried: Float[Tensor, "T N 3"],
-    carrier: Carrier,
-    faces: tuple[FaceMesh, FaceMesh],
+    valid: Bool[Tensor, "N"],
+    chart_of: Callable[[int], ChartTransfer],
     provenance: Mapping[str, Any],
 ) -> FitResult:
-    """The result of a fit with `model`. carried: its mid surface per frame, head frame of the source.
-    faces: the target's and the source's."""
-    old, valid = fitted.state, carrier.correspondence.valid
-    size = max(old.deformation.shape[0], SMALLEST_MAP)
+    """The fit with `model`. carried: its mid surface per frame, head frame of the source. valid: vertices
+    with a partner. chart_of: the transfer of maps of a size."""
+    size = max(fitted.state.deformation.shape[0], SMALLEST_MAP)
     operator = deformation_operator(model.faces, model.uv, model.uv_faces, len(valid), size)
     deformation = residual_map(explained, carried, operator, valid)
-    displacement_chart = ChartTransfer(carrier.correspondence, *faces, fitted.maps.displacement.shape[0])
-    planes = torch.cat([fitted.maps.displacement[None], old.displacement]).movedim(0, -1)
-    heights = displacement_chart(planes).movedim(-1, 0)
-    confidence = displacement_chart(fitted.maps.confidence[..., None], smooth=False)[..., 0]
-    chart = ChartTransfer(carrier.correspondence, *faces, old.albedo_map.shape[0])
-    albedo = chart(fitted.maps.albedo)
-    coefficients, offset = albedo_leaves(model, albedo, chart)
-    T = T_world_head(old) @ explained.T_source_target
-    state = FaceState(
-        identity=explained.identity,
-        expression=explained.expression,
-        albedo=coefficients,
-        pose=torch.zeros_like(old.pose),
-        pose_reference=T.to(old.pose_reference),
-        camera=old.camera,
-        log_focal=old.log_focal,
-        deformation=deformation,
-        displacement=heights[1:].contiguous(),
-        light=old.light,
-        albedo_map=offset,
-    )
+    detail = chart_of(fitted.maps.displacement.shape[0])
+    planes = torch.cat([fitted.maps.displacement[None], fitted.state.displacement])
+    heights = detail(planes.movedim(0, -1)).movedim(-1, 0).contiguous()
+    albedo = (chart := chart_of(fitted.state.albedo_map.shape[0]))(fitted.maps.albedo)
+    T = T_world_head(fitted.state) @ explained.T_source_target
+    state = _state(fitted.state, model, explained, T, deformation, heights[1:], albedo, chart)
     meshes = level_meshes(model, state, operator, heights[0])
     maps = Maps(
         deformation=deformation,
         displacement=heights[0],
         displacement_views=state.displacement,
-        confidence=confidence,
+        confidence=detail(fitted.maps.confidence[..., None], smooth=False)[..., 0],
         albedo=albedo,
         normal=_normals(meshes["mid"][fitted.frame], heights[0], T[fitted.frame]),
     )
@@ -97,6 +79,30 @@ def restated(
     )
 
 
+def _state(
+    old: FaceState,
+    model: FaceModel,
+    explained: Refit,
+    T_world_target: Float[Tensor, "T 4 4"],
+    deformation: Float[Tensor, "D D 3"],
+    displacement: Float[Tensor, "K H W"],
+    albedo: Float[Tensor, "R R 3"],
+    chart: ChartTransfer,
+) -> FaceState:
+    """The unknowns of the target's model; poses become the reference of a zero tangent."""
+    coefficients, offset = albedo_leaves(model, albedo, chart)
+    return old.replace(
+        identity=explained.identity,
+        expression=explained.expression,
+        albedo=coefficients,
+        pose=torch.zeros_like(old.pose),
+        pose_reference=T_world_target.to(old.pose_reference),
+        deformation=deformation,
+        displacement=displacement,
+        albedo_map=offset,
+    )
+
+
 def albedo_leaves(
     model: FaceModel, albedo: Float[Tensor, "S S 3"], chart: ChartTransfer
 ) -> tuple[Float[Tensor, "A"], Float[Tensor, "S S 3"]]:
@@ -104,7 +110,7 @@ def albedo_leaves(
     zero = torch.zeros(model.n_albedo)
     coefficients = zero
     if model.n_albedo:
-        seen = resized_map(chart.known[..., None].float(), COARSE)[..., 0] > 0.99
+        seen = resized_map(chart.known[..., None].float().expand(-1, -1, 3), COARSE)[..., 0] > 0.99
         mean = resized_map(model.albedo(zero), COARSE)
         modes = [resized_map(model.albedo(row), COARSE) - mean for row in torch.eye(model.n_albedo)]
         design = torch.stack([mode[seen].flatten() for mode in modes]).double()

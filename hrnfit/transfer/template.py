@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnfit.check import check_finite
@@ -55,7 +56,7 @@ def read_template(path: Path, landmarks: Path | None) -> Template:
         )
     vertices, faces, welded = weld(mesh.vertices, mesh.faces)
     points = read_landmarks(landmarks)
-    marks = embedded(points, mesh, vertices, faces, welded, landmarks)
+    marks = embedded(points, mesh, vertices, faces, landmarks)
     face = FaceMesh(path.stem, vertices, faces, mesh.uv, mesh.corner_uv(), {"ibug68": marks})
     return Template(face, mesh, welded)
 
@@ -117,23 +118,23 @@ def embedded(
     mesh: Mesh,
     vertices: Float[Tensor, "N 3"],
     faces: Int[Tensor, "F 3"],
-    welded: Int[Tensor, "M"],
     path: Path,
 ) -> LandmarkSet:
     """Landmarks as places of the welded surface."""
     if points.shape[1] == 1:
-        numbers = points[:, 0]
+        numbers: NDArray[np.float64] = np.asarray(points[:, 0], dtype=np.float64)
         present = np.isfinite(numbers) & (numbers >= 0)
-        wrong = present & ((numbers != np.round(numbers)) | (numbers >= len(mesh.vertices)))
-        if wrong.any():
+        beyond = (numbers != np.round(numbers)) | (numbers >= len(mesh.vertices))
+        wrong = numbers[np.flatnonzero(present & beyond)]
+        if len(wrong):
             raise ValueError(
-                f"{path}: {numbers[wrong][0]:g} is no vertex of a template with {len(mesh.vertices)} "
-                "vertices, counted from 0"
+                f"{path}: {wrong[0]:g} is no vertex of a template with {len(mesh.vertices)} vertices, counted "
+                "from 0"
             )
         index = torch.from_numpy(np.where(present, numbers, 0).astype(np.int64))
         places = mesh.vertices[index].double()
     else:
-        present = np.isfinite(points).all(axis=1)
+        present = np.asarray(np.isfinite(points).sum(axis=1) == 3)
         places = torch.from_numpy(np.where(present[:, None], points, 0.0))
     found = Surface(vertices, faces).nearest(places)
     height = float((vertices.amax(0) - vertices.amin(0)).max())

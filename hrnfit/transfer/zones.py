@@ -16,7 +16,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
-from hrnfit.geometry.mesh import edges
+from hrnfit.geometry.mesh import boundary_loops, edges
+from hrnfit.model.eye_caps import eye_openings
+from hrnfit.model.linear import landmark_positions
 from hrnfit.model.lip_landmarks import IBUG_LOWER, IBUG_UPPER
 from hrnfit.transfer.face_mesh import FaceMesh
 
@@ -45,7 +47,7 @@ def zones(target: FaceMesh, source: FaceMesh, scale: float) -> Zones:
     open_to_all = torch.ones(len(source.faces), dtype=torch.bool)
     eyes, eye_triangles = _patch(target, "eyes")[0], _patch(source, "eyes")[1]
     part[eyes] = EYE
-    if "eyes" in target.regions:
+    if "eyes" in target.regions or _has_eye_holes(target):
         open_to_all &= ~eye_triangles
     inside = torch.zeros_like(open_to_all)
     for name in INNER:
@@ -56,6 +58,17 @@ def zones(target: FaceMesh, source: FaceMesh, scale: float) -> Zones:
     upper, lower = (open_to_all & ~(corner == lip).any(1) for lip in (LOWER, UPPER))
     groups = (open_to_all, upper, lower, eye_triangles, inside)
     return Zones(part, tuple(group.nonzero()[:, 0] for group in groups))
+
+
+def _has_eye_holes(face: FaceMesh) -> bool:
+    """Whether there are openings, not eyeballs, between the lids: then lids meet no eyeball."""
+    marks = face.landmarks.get("ibug68")
+    if marks is None or bool((marks.triangles[36:48] < 0).any()):
+        return False
+    points = landmark_positions(face.vertices, face.faces, marks)
+    eyes = torch.stack([points[36:42].mean(0), points[42:48].mean(0)])
+    holes = [loop.long() for loop in boundary_loops(face.faces)[1:]]
+    return bool(eye_openings(face.vertices, holes, eyes))
 
 
 def _patch(face: FaceMesh, region: str) -> tuple[Bool[Tensor, "N"], Bool[Tensor, "F"]]:
