@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from hrnfit.observe.observation import Landmarks as Landmarks
     from hrnfit.observe.observation import View as View
     from hrnfit.state import FaceState as FaceState
+    from hrnfit.transfer.conversion import Conversion as Conversion
+    from hrnfit.transfer.convert import convert as convert
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Camera": "hrnfit.camera",
+    "Conversion": "hrnfit.transfer.conversion",
     "FaceState": "hrnfit.state",
     "FitResult": "hrnfit.fit.result",
     "LicenceError": "hrnfit.licences",
@@ -40,6 +43,7 @@ _HOME = {
     "Progress": "hrnfit.fit.fit",
     "Recipe": "hrnfit.fit.recipe",
     "View": "hrnfit.observe.observation",
+    "convert": "hrnfit.transfer.convert",
     "fit": "hrnfit.fit",  # the package is callable and stands for its function
     "list_models": "hrnfit.model.load",
     "load_cameras": "hrnfit.io.cameras",

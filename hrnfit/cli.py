@@ -1,4 +1,4 @@
-"""The command line: `hrnfit fit | demo | cameras | licences | models`. Each command is a dataclass of its options.
+"""The command line: `hrnfit fit | convert | demo | cameras | licences | models`, each a dataclass of options.
 
 What goes wrong is said in one sentence, with exit code 2, or 1 when the fault is ours; `--debug` shows
 where it happened.
@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NoReturn
 import tyro
 
 import hrnfit
+from hrnfit.cli_convert import Convert
 from hrnfit.cli_folder import check_folder, save_or_rescue
 from hrnfit.cli_licences import Licences
 
@@ -127,8 +128,11 @@ class Cameras:
         check_rig_scale(cameras)
 
 
-COMMANDS: dict[str, type[Fit] | type[Demo] | type[Cameras] | type[Licences]] = {
+Command = type[Fit] | type[Convert] | type[Demo] | type[Cameras] | type[Licences]
+
+COMMANDS: dict[str, Command] = {
     "fit": Fit,
+    "convert": Convert,
     "demo": Demo,
     "cameras": Cameras,
     "licences": Licences,
@@ -137,6 +141,7 @@ COMMANDS: dict[str, type[Fit] | type[Demo] | type[Cameras] | type[Licences]] = {
 USAGE = f"""hrnfit {hrnfit.__version__}: one subject's face from photographs
 
   hrnfit fit IMG... [--cameras FILE] [--out DIR]   fit, and write meshes, maps and a report
+  hrnfit convert RESULT --to MODEL [--out DIR]     carry a fit over to another model or your template
   hrnfit demo [--out DIR]                          see it work on a photograph and on known truth
   hrnfit cameras FILE                              check a camera file
   hrnfit licences [--all] [--json]                 what is installed, and what may be used commercially

@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_fit(recorded, capsy
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("fti",), "commands: fit, demo, cameras, licences, models"),
+        (("fti",), "commands: fit, convert, demo, cameras, licences, models"),
         (("fit", "a.png", "--set", "steps"), "--set: expected key=value, got 'steps'"),
         (("fit", "a.png", "--set", "a=[1"), "is not a YAML value"),
         (("fit",), "name at least one photograph"),

@@ -17,9 +17,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("prediction",),
     ("energy",),
     ("fit", "metrics"),
+    ("transfer",),
     (
         "cli",
         "__main__",
+        "cli_convert",
         "cli_folder",
         "cli_licences",
         "cli_models",

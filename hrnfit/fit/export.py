@@ -6,6 +6,7 @@ are the files renamed into place, `result.json` last, so that a failure leaves t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -14,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from hrnfit.fit.archive import RESULT_FILE, finite, read_document, save_archive
 from hrnfit.fit.export_maps import write_maps
@@ -36,6 +38,9 @@ LICENCES = "licences.txt"
 TOP = tuple(map(Path, ("cameras.json", "landmarks.json", "report.html", "state.npz")))
 """What every result has at the top of its folder, beside `result.json`."""
 
+CONVERSION_FILE = "conversion.json"
+"""What a conversion says of itself; see `hrnfit/transfer/`."""
+
 Progress = Callable[[str, float], None]
 """Told the name of each part and the fraction done, 0..1."""
 
@@ -45,6 +50,16 @@ def save_result(result: FitResult, directory: str | Path, progress: Progress | N
 
     Files of an earlier result there are replaced or, if this one has no such file, removed. Other
     files in the folder stay: one that would be overwritten is an error.
+    """
+    return save_folder(
+        directory, lambda folder: write_parts(result, folder, progress or _silent), RESULT_FILE
+    )
+
+
+def save_folder(directory: str | Path, write: Callable[[Path], None], last: str) -> Path:
+    """Let `write` fill an empty folder, and put its files in place when all of them stand, `last` last.
+
+    As `save_result` does it: files of an earlier result or conversion go, others stay.
     """
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
@@ -59,13 +74,13 @@ def save_result(result: FitResult, directory: str | Path, progress: Progress | N
     except OSError as error:
         raise _explained(directory, error) from error
     try:
-        write_parts(result, temporary, progress or _silent)
-        _put_in_place(temporary, target)
+        write(temporary)
+        _put_in_place(temporary, target, last)
     except OSError as error:
         raise _explained(directory, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    log.info("result written to %s", directory)
+    log.info("written to %s", directory)
     return directory
 
 
@@ -140,7 +155,7 @@ def safe_stem(name: str) -> str:
     return kept or "view"
 
 
-def _put_in_place(temporary: Path, target: Path) -> None:
+def _put_in_place(temporary: Path, target: Path, last: str) -> None:
     os.chmod(temporary, 0o777 & ~_umask())
     if not target.exists():
         os.replace(temporary, target)
@@ -148,7 +163,7 @@ def _put_in_place(temporary: Path, target: Path) -> None:
     stale = _files_of(target)
     new = [p.relative_to(temporary) for p in temporary.rglob("*") if p.is_file()]
     check_not_ours(target, new)
-    for path in sorted(new, key=lambda p: p.as_posix() == RESULT_FILE):
+    for path in sorted(new, key=lambda p: p.as_posix() == last):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary / path, target / path)
     for path in stale - set(new):
@@ -156,11 +171,13 @@ def _put_in_place(temporary: Path, target: Path) -> None:
 
 
 def _files_of(directory: Path) -> set[Path]:
-    """Files that an earlier result in the folder says are its own, and that lie inside it."""
-    try:
-        names = read_document(directory).get("files", [])
-    except (OSError, ValueError):
-        return set()
+    """Files that an earlier result or conversion in the folder says are its own, and that lie inside it."""
+    names: list[Any] = []
+    with contextlib.suppress(OSError, ValueError):
+        names += read_document(directory).get("files", [])
+    with contextlib.suppress(OSError, ValueError):
+        document = json.loads((directory / CONVERSION_FILE).read_text(encoding="utf-8"))
+        names += document.get("files", []) if isinstance(document, dict) else []
     paths = {Path(name) for name in names if isinstance(name, str)}
     return {p for p in paths if not p.is_absolute() and ".." not in p.parts}
 

@@ -62,7 +62,7 @@ def level_meshes(
 
 def neutral_mesh(result: FitResult, level: str, frame: int) -> MeshLevel:
     """The level at a frame's pose without expression; opens the model when the result has none."""
-    model = result.model or _open_model(result)
+    model = result.model or open_model(result)
     state, pose = result.state, T_world_head(result.state)[frame]
     zero = torch.zeros_like(state.expression[:1])
     coarse = _host(model.shape(state.identity[None].cpu(), zero.cpu()))[0]
@@ -163,14 +163,14 @@ def _host(batch: Tensor) -> Sequence[Tensor]:
     return batch.detach().cpu().unbind(0)
 
 
-def _open_model(result: FitResult) -> FaceModel:
+def open_model(result: FitResult) -> FaceModel:
     """The model named in the provenance."""
     from hrnfit.model.load import load_model
 
     named = result.provenance.get("model")
     if not isinstance(named, Mapping) or not (named.get("path") or named.get("name")):
         raise ValueError(
-            "neutral: the result does not say which model it was fitted with; "
+            "the result does not say which model it was fitted with; "
             "set it: dataclasses.replace(result, model=hrnfit.load_model(...))"
         )
     model = load_model(str(named.get("path") or named["name"]))
@@ -180,7 +180,7 @@ def _open_model(result: FitResult) -> FaceModel:
     ]
     if found != expected or model.n_identity != len(result.state.identity):
         raise ValueError(
-            f"neutral: the model {named} has {found} vertices, the result {expected}; "
+            f"the model {named} has {found} vertices, the result {expected}; "
             "it was fitted with another model or version"
         )
     return model
