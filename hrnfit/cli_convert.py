@@ -39,6 +39,8 @@ class Convert:
     """The template's 68 iBUG points, as vertex numbers from 0 or as positions: .json, .txt or .npy."""
     level: tuple[Level, ...] = ("coarse", "mid", "fine")
     """Levels to carry over."""
+    commercial: bool = False
+    """Refuse when the fit or the model does not permit commercial use."""
     quiet: bool = False
     """Show no progress and no table; warnings still go to standard error."""
     debug: bool = False
@@ -61,6 +63,7 @@ class Convert:
                 self.to,
                 landmarks=self.landmarks,
                 levels=self.level,
+                commercial=self.commercial,
                 progress=progress,
             )
         converted.save(out)

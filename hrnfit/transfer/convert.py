@@ -17,10 +17,13 @@ import hrnfit
 from hrnfit.fit.archive import STATE_FILE, load_result
 from hrnfit.fit.head_frame import T_world_head
 from hrnfit.fit.levels import landmark_points, open_model
+from hrnfit.fit.licensing import earlier_parts, licence_record
 from hrnfit.fit.result import LEVELS, FitResult, MeshLevel
 from hrnfit.geometry.elastic import vertex_areas
 from hrnfit.geometry.mesh import vertex_normals
+from hrnfit.licences import Part, check_commercial, known_part
 from hrnfit.model.face_model import FaceModel
+from hrnfit.model.terms import model_part
 from hrnfit.transfer.cache import cached_correspondence
 from hrnfit.transfer.carry import Carrier
 from hrnfit.transfer.charts import ChartTransfer, check_chart
@@ -41,22 +44,27 @@ def convert(
     *,
     landmarks: str | Path | None = None,
     levels: Sequence[str] = LEVELS,
+    commercial: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """The surfaces of a fit in the topology of another face model or of a template mesh.
 
     result: a result, or a folder that `FitResult.save` wrote. to: a model's name, file or a `FaceModel`, or
     a template (.obj, .ply, .glb) of any unit, which needs `landmarks`: a file with its 68 iBUG points as
-    vertex numbers or positions. levels: which to carry over. progress: called with the part and the
-    fraction done.
+    vertex numbers or positions. levels: which to carry over. commercial: refuse (LicenceError) when
+    the fit or the target's model does not permit commercial use; a template is taken for yours.
+    progress: called with the part and the fraction done.
 
     Vertices are in the world of the fit, mm. Raises FileNotFoundError or ValueError with advice.
     """
     began, tell = time.perf_counter(), progress or _silent
     levels = _checked(levels)
     fitted, folder = _opened(result)
-    source = mean_face(fitted.model or open_model(fitted))
     target = open_target(to, landmarks)
+    parts = conversion_parts(fitted, target)
+    if commercial:
+        check_commercial(parts, "this conversion")
+    source = mean_face(fitted.model or open_model(fitted))
     tell("correspondence", 0.0)
     found, cached = cached_correspondence(
         target.face, source, lambda done: tell("correspondence", 0.6 * done)
@@ -65,7 +73,8 @@ def convert(
     tell("surfaces", 0.6)
     carrier = Carrier(found, target.face.faces.cpu(), len(source.faces))
     job = _Job(fitted, target, source, carrier, T_world_head(fitted.state))
-    done = job.conversion(levels, unit, _provenance(fitted, folder, target), tell)
+    made = _provenance(fitted, folder, target) | licence_record(parts, commercial)
+    done = job.conversion(levels, unit, made, tell)
     tell("done", 1.0)
     return replace(done, cached=cached, seconds=time.perf_counter() - began)
 
@@ -228,6 +237,16 @@ def _provenance(fitted: FitResult, folder: Path | None, target: Target) -> dict[
         "converted_from": source | dict(fitted.provenance),
         "command": " ".join(sys.argv),
     }
+
+
+def conversion_parts(fitted: FitResult, target: Target) -> tuple[Part, ...]:
+    """What the fit was made with and the target's model; a template is the caller's own."""
+    parts = [*earlier_parts(fitted.provenance), known_part("code", "hrnfit")]
+    if fitted.model is not None:
+        parts.append(model_part(fitted.model.info))
+    if target.model is not None:
+        parts.append(model_part(target.model.info))
+    return tuple(parts)
 
 
 def _silent(part: str, fraction: float) -> None:

@@ -165,6 +165,19 @@ def test_wrong_input_is_told(result, tmp_path):
         convert(result, "generic", levels=["low"])
 
 
+def test_terms_of_both_models_hold(converted, result):
+    named = [part["name"] for part in converted.provenance["licences"]]
+    assert {"coarse_egg", "dense_egg"} <= set(named)
+    assert converted.provenance["commercial_use"] is True
+    closed = egg(DENSE, "dense_egg")
+    closed = replace(closed, info=replace(closed.info, licence="research only", commercial=False))
+    with pytest.raises(hrnfit.LicenceError, match="this conversion would use the model 'dense_egg'"):
+        convert(result, closed, commercial=True)
+    studied = replace(result, model=replace(result.model, info=closed.info))
+    with pytest.raises(hrnfit.LicenceError, match="this conversion would use the model 'dense_egg'"):
+        convert(studied, egg(DENSE, "open_egg"), commercial=True)
+
+
 def test_a_fit_is_never_replaced_by_its_conversion(converted, tmp_path):
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(FileExistsError, match="holds a fit"):
