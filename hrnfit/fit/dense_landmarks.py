@@ -115,7 +115,8 @@ def measure_landmarks(
     )
     if "ibug68" not in model.landmarks:
         return measured
-    return on_own_lips(shapes[0], model.faces, measured, model.landmarks["ibug68"])
+    inside = model.regions.get("mouth_interior")
+    return on_own_lips(shapes[0], model.faces, measured, model.landmarks["ibug68"], inside)
 
 
 def with_dense_landmarks(

@@ -31,23 +31,32 @@ LOWER = (
     95, 88, 178, 87, 14, 317, 402, 318, 324,  # inner edge
 )
 # fmt: on
+CORNERS = (61, 78, 291, 308)
+"""Outer and inner corners of the mouth, where both lips meet."""
 IBUG_UPPER, IBUG_LOWER = (50, 51, 52, 61, 62, 63), (56, 57, 58, 65, 66, 67)
 
 
 def on_own_lips(
-    mean: Float[Tensor, "N 3"], faces: Int[Tensor, "F 3"], dense: LandmarkSet, ibug68: LandmarkSet
+    mean: Float[Tensor, "N 3"],
+    faces: Int[Tensor, "F 3"],
+    dense: LandmarkSet,
+    ibug68: LandmarkSet,
+    interior: Bool[Tensor, "N"] | None = None,
 ) -> LandmarkSet:
     """`mediapipe478` with every lip point at the nearest place of its own lip.
 
     The 68 points tell the lips apart: skin belongs to the lip whose points are nearer along the surface,
-    and across a mouth slit the way is long. Points that are missing, or lie right, stay; so does a set of
-    another number of points.
+    and across a mouth slit the way is long. `interior`: vertices inside the mouth, where no point lies.
+    Points that are missing, or lie right, stay; so does a set of another number of points.
     """
     if len(dense.triangles) != N_POINTS:
         return dense
+    skin = torch.ones(len(mean), dtype=torch.bool) if interior is None else ~interior.cpu()
+    # what a picture shows at a place inside the mouth is the lip before it, not the one beside
+    flat = mean.new_tensor([1.0, 1.0, 1.0 if interior is None else 0.2])
     upper = _nearer(mean, faces, *(_corners(faces, ibug68, p) for p in (IBUG_UPPER, IBUG_LOWER)))
     triangles, weights = dense.triangles.clone(), dense.barycentric.clone()
-    for points, lip in ((UPPER, upper), (LOWER, ~upper)):
+    for points, lip in ((UPPER, upper & skin), (LOWER, ~upper & skin), (CORNERS, skin)):
         whole = lip[faces.long()].all(1)
         known = [p for p in points if int(dense.triangles[p]) >= 0]
         astray = [p for p in known if not bool(whole[dense.triangles[p].long()])]
@@ -58,7 +67,7 @@ def on_own_lips(
         places = (corners * dense.barycentric[astray][..., None].to(mean)).sum(1)
         # on the midline left and right are equally near: rounding must not decide
         places = places + places.new_tensor([1e-4, 0.0, 0.0])
-        found, shares, _ = closest_on_surface(mean, faces[own], places)
+        found, shares, _ = closest_on_surface(mean * flat, faces[own], places * flat)
         triangles[astray] = own[found.long()].to(triangles)
         weights[astray] = shares.to(weights)
     return LandmarkSet(triangles, weights, dense.spread)

@@ -86,7 +86,8 @@ def _landmarks(mesh: Mesh, uv: np.ndarray, mean: np.ndarray) -> dict[str, np.nda
     }
     if landmarks.TABLE.exists():
         sets["mediapipe478"] = landmarks.mediapipe478(uv, mesh.faces)
-        sets["mediapipe478"] = _on_own_lips(mean, mesh.faces, sets)
+        inside = regions.region_masks(mesh)["mouth_interior"]
+        sets["mediapipe478"] = _on_own_lips(mean, mesh.faces, sets, inside)
     out = {"jaw_contour": landmarks.jaw_contour(mesh)}
     for scheme, (t, w, s) in sets.items():
         out[f"landmarks_{scheme}_triangles"] = t.astype(np.int32)
@@ -96,9 +97,12 @@ def _landmarks(mesh: Mesh, uv: np.ndarray, mean: np.ndarray) -> dict[str, np.nda
 
 
 def _on_own_lips(
-    mean: np.ndarray, faces: np.ndarray, sets: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    mean: np.ndarray,
+    faces: np.ndarray,
+    sets: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    inside: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The dense points with those of the lips on their own lip."""
+    """The dense points with those of the lips on their own lip, and none inside the mouth."""
     vertices, triangles = torch.from_numpy(mean), torch.from_numpy(faces.astype(np.int32))
     dense, ibug68 = (
         LandmarkSet(
@@ -108,7 +112,7 @@ def _on_own_lips(
         )
         for t, w, s in (sets["mediapipe478"], sets["ibug68"])
     )
-    found = on_own_lips(vertices, triangles, dense, ibug68)
+    found = on_own_lips(vertices, triangles, dense, ibug68, torch.from_numpy(inside))
     return found.triangles.numpy(), found.barycentric.numpy(), found.spread.numpy()
 
 

@@ -68,3 +68,35 @@ def test_missing_points_stay_missing(generic):
     mean = generic.shape(torch.zeros(generic.n_identity), torch.zeros(generic.n_expression))
     found = on_own_lips(mean, generic.faces, replace(dense, triangles=triangles), ibug)
     assert int(found.triangles[13]) == -1
+
+
+def test_no_point_lies_inside_the_mouth(generic):
+    inside = generic.regions["mouth_interior"]
+    marks = generic.landmarks["mediapipe478"]
+    assert not bool(inside[generic.faces[marks.triangles.long()].long()].any())
+    # the inner edge runs from corner to corner without a step into depth
+    rest = places(generic, marks)
+    for edge in ((78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),):
+        depth = rest[list(edge), 2]
+        assert float((depth[1:] - depth[:-1]).abs().max()) < 6.0
+
+
+def test_a_point_inside_the_mouth_comes_to_the_lip_before_it(generic):
+    dense, ibug = generic.landmarks["mediapipe478"], generic.landmarks["ibug68"]
+    inside = generic.regions["mouth_interior"]
+    mean = generic.shape(torch.zeros(generic.n_identity), torch.zeros(generic.n_expression))
+    deep = inside[generic.faces.long()].all(1).nonzero()[:, 0]
+    corners = mean[generic.faces[deep].long()].mean(1)
+    middle = deep[corners[:, :2].norm(dim=1).argmin()]
+    triangles, weights = dense.triangles.clone(), dense.barycentric.clone()
+    triangles[82], weights[82] = middle.int(), torch.full((3,), 1 / 3)
+    moved = LandmarkSet(triangles, weights, dense.spread)
+    found = places(generic, on_own_lips(mean, generic.faces, moved, ibug, inside))
+    assert not bool(
+        inside[
+            generic.faces[
+                on_own_lips(mean, generic.faces, moved, ibug, inside).triangles[82]
+            ].long()
+        ].any()
+    )
+    assert float(found[82, 2]) > float(places(generic, moved)[82, 2])
