@@ -18,8 +18,8 @@ from hrnfit.importers.faceverse import import_faceverse
 from hrnfit.importers.hifi3d import import_hifi3d, import_hifi3dpp
 from hrnfit.model import ict, store
 from hrnfit.model.format_error import ModelFormatError
-from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.load import load_model, model_arrays, save_model, with_shipped_landmarks
+from hrnfit.model.stored import StoredModel, with_info
 from hrnfit.model.validate import check_model_arrays
 
 
@@ -33,13 +33,15 @@ class ImportOptions:
     """Folder of companion files; the folder of the file itself without."""
     modes: int | None = None
     """Keep the first so many modes of identity, expression and albedo each; by the kind without."""
+    licence: str | None = None
+    """The licence that the user accepted, where one file name has been given out under several."""
 
 
 @dataclass(frozen=True)
 class Imported:
     """A model and the files that were read for it."""
 
-    model: LinearFaceModel
+    model: StoredModel
     files: tuple[Path, ...]
 
 
@@ -112,7 +114,7 @@ KINDS: dict[str, Kind] = {
 
 def import_model(
     kind: str, path: Path, name: str, options: ImportOptions | None = None
-) -> LinearFaceModel:
+) -> StoredModel:
     """The model of a file, checked, with its provenance; nothing is written.
 
     Raises ValueError for an unknown kind, FileNotFoundError, and ModelFormatError that names the
@@ -127,7 +129,7 @@ def import_model(
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
     found = _read(KINDS[kind], path, options or ImportOptions())
     info = replace(found.model.info, name=name, kind=kind, files=checksums(found.files))
-    model = with_shipped_landmarks(replace(found.model, info=info))
+    model = with_shipped_landmarks(with_info(found.model, info))
     check_model_arrays(model_arrays(model), str(path))
     return model
 
@@ -163,7 +165,7 @@ def add_model(
     options: ImportOptions | None = None,
     *,
     replace_existing: bool = False,
-) -> tuple[LinearFaceModel, Path]:
+) -> tuple[StoredModel, Path]:
     """Import a model and keep it in the user's folder under a name; the model and its file."""
     store.check_name(name)
     target = store.models_folder() / f"{name}.npz"
