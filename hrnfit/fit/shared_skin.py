@@ -178,8 +178,12 @@ def local_shape(
 
 def neutral_shape(model: FaceModel, texels: Texels, like: Float[Tensor, "I"]) -> LocalShape:
     """The same around the mean face. `like`: a leaf of the state, for device and dtype."""
-    zeros = (like.new_zeros(n) for n in (model.n_identity, model.n_expression))
-    return local_shape(model, texels, *zeros)
+    shape, *both = model.tangent(
+        *(like.new_zeros(n) for n in (model.n_identity, model.n_expression))
+    )
+    # differences of shapes in the model's precision, as `surface_points` has them
+    own, other = (texels.interpolate((shape + m) - shape).movedim(0, -1) for m in both)
+    return LocalShape(texels.interpolate(shape), own, other)
 
 
 def outside_regions(model: FaceModel, texels: Texels, names: tuple[str, ...]) -> Float[Tensor, "P"]:

@@ -75,15 +75,21 @@ class SurfacePoints:
 
     def basis(self, near: Expansion) -> LandmarkBasis:
         """The points as linear functions of all coefficients, exact where the model was expanded."""
-        identity, expression = (
-            self.sample(near.tangent.identity),
-            self.sample(near.tangent.expression),
-        )
+        shape = near.tangent.shape
+        identity, expression = (self._modes(shape, modes) for modes in near.tangent[1:])
         moved = torch.tensordot(near.identity, identity, 1)
         moved = moved + torch.tensordot(near.expression, expression, 1)
-        return LandmarkBasis(
-            self.sample(near.tangent.shape) + self.offset - moved, identity, expression
-        )
+        return LandmarkBasis(self.sample(shape) + self.offset - moved, identity, expression)
+
+    def _modes(
+        self, shape: Float[Tensor, "N 3"], modes: Float[Tensor, "K N 3"]
+    ) -> Float[Tensor, "K M 3"]:
+        """Modes at the points, as differences of shapes in the model's precision: those are what the
+        model answers, and a solve of many stages tells the last bit apart."""
+        at = shape[self.corners]
+        moved = (at + modes[:, self.corners]) - at
+        picked = (moved.double() * self.weights[..., None]).sum(-2).cpu()
+        return picked if self.gather is None else self.gather @ picked
 
 
 def corners_of(

@@ -117,8 +117,10 @@ class _Refit:
         look = skin.look(state)
         self._seen = (look.seen.weight > 0).sum(0) >= 2
         self._texels, faces = skin.texels, scene.model.faces.cpu()
-        self._places = skin.texels.only(self._seen.nonzero()[:, 0])
-        mean = _in_double(neutral_shape(scene.model, self._places, state.identity))
+        rows = self._seen.nonzero()[:, 0]
+        self._places = skin.texels.only(rows)
+        whole = neutral_shape(scene.model, skin.texels, state.identity)
+        mean = _in_double(whole.only(rows))
         self._shapes = [mean] * len(state.expression)
         heads = look.prediction.vertices_head.double().cpu()
         self._surfaces = [Surface(head, faces) for head in heads]
@@ -181,7 +183,10 @@ class _Refit:
         return shape @ rotation_exp(motion[:, :3]).mT + motion[:, None, 3:]
 
     def _shape(self, leaves: Leaves) -> Float[Tensor, "T P 3"]:
-        identity, expression = leaves["identity"], leaves["expression"]
+        first, identity, expression = self._shapes[0], leaves["identity"], leaves["expression"]
+        if all(s is first for s in self._shapes):
+            own = first.mean + first.identity @ identity
+            return own + torch.einsum("pce,te->tpc", first.expression, expression)
         pairs = zip(self._shapes, expression, strict=True)
         return torch.stack([s.mean + s.identity @ identity + s.expression @ e for s, e in pairs])
 
