@@ -15,6 +15,7 @@ from pathlib import Path
 from hrnfit.importers import bfm09
 from hrnfit.importers.bfm_hdf5 import import_bfm
 from hrnfit.importers.faceverse import import_faceverse
+from hrnfit.importers.flame import import_flame
 from hrnfit.importers.hifi3d import import_hifi3d, import_hifi3dpp
 from hrnfit.model import ict, store
 from hrnfit.model.format_error import ModelFormatError
@@ -92,6 +93,10 @@ def _hifi3dpp(path: Path, options: ImportOptions) -> Imported:
     return Imported(*import_hifi3dpp(path, options.part or "face", options.modes))
 
 
+def _flame(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_flame(path, options.extras, options.licence, _sha256))
+
+
 DATA = ("extras", "modes")
 """Options of the kinds that have one part."""
 
@@ -109,6 +114,12 @@ KINDS: dict[str, Kind] = {
     "faceverse": Kind("FaceVerse: its .npy, such as faceverse_simple_v2.npy", _faceverse, DATA),
     "hifi3d": Kind("HIFI3D: AI-NExT-Shape.mat, its albedo file beside", _hifi3d),
     "hifi3dpp": Kind("HIFI3D++: hifi3dpp_model_info.mat of FFHQ-UV", _hifi3dpp, ("part", "modes")),
+    "flame": Kind(
+        "FLAME 2020 or 2023: generic_model.pkl, flame2023.pkl, flame2023_no_jaw.pkl, "
+        "flame2023_Open.pkl, or a folder with one of them and companions",
+        _flame,
+        ("extras", "licence"),
+    ),
 }
 
 
