@@ -30,9 +30,9 @@ from hrnfit.solve.solver import Leaves
 
 log = logging.getLogger(__name__)
 
-EXPANSIONS = 4
-"""Times that a model with joints is linearised anew in one solve. From a closed mouth, a jaw of 15
-degrees is found to 1 degree after one and to 0.01 after three."""
+EXPANSIONS = 2
+"""Times that a model with joints is linearised in one solve. On exact landmarks of a jaw open by 15 degrees
+and a neck turned by 10, one per solve leaves 0.2 mm, two leave 0.001."""
 
 
 @dataclass(frozen=True)

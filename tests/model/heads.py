@@ -1,12 +1,22 @@
-"""A small whole head with joints: an egg that is open at the neck, with holes for eyes and mouth, and two
-closed eyeballs behind them."""
+"""A small whole head with joints: an egg on a neck that is open below, with holes for eyes and mouth, and
+two closed eyeballs behind them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from hrnfit.model.appearance import smooth_albedo
+from hrnfit.model.face_model import ModelInfo
+from hrnfit.model.flame import DEVIATIONS, FlameModel
+from hrnfit.model.head_chart import head_chart
+from hrnfit.model.ict import vertex_landmarks
+from hrnfit.model.linear import LinearFaceModel
+from hrnfit.model.skeleton import Skeleton
+from tests.importers.written import smooth_fields
 from tests.model.faces import HOLES, ibug_vertices
 
 RADII = np.array([75.0, 110.0, 90.0])
@@ -32,7 +42,7 @@ class Head:
     """(68,) vertices near the iBUG points."""
 
 
-def head(columns: int = 40, rows: int = 30) -> Head:
+def head(columns: int = 40, rows: int = 34) -> Head:
     """The head; its skin has (rows - 1) * columns + 1 vertices before holes are cut."""
     points, faces = _egg(columns, rows)
     middle = points[faces].mean(axis=1)
@@ -58,13 +68,16 @@ def head(columns: int = 40, rows: int = 30) -> Head:
 
 def _egg(columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Rings from the crown down to the neck."""
-    down = np.linspace(0.0, 2.55, rows)[1:]
+    down = np.linspace(0.0, 2.2, rows - 8)[1:]
+    neck = np.linspace(np.cos(2.2), -1.13, 9)[1:]
+    height = np.concatenate([np.cos(down), neck])
+    width = np.concatenate([np.sin(down), np.full(8, 0.76)])
     around = np.arange(columns) * (2.0 * np.pi / columns)
     unit = np.stack(
         [
-            np.outer(np.sin(down), np.sin(around)),
-            np.outer(np.cos(down), np.ones(columns)),
-            np.outer(np.sin(down), np.cos(around)),
+            np.outer(width, np.sin(around)),
+            np.outer(height, np.ones(columns)),
+            np.outer(width, np.cos(around)),
         ],
         axis=-1,
     ).reshape(-1, 3)
@@ -108,7 +121,7 @@ def _ball(centre: np.ndarray, radius: float, columns: int = 12, rows: int = 8):
 def _weights(points: np.ndarray, skin: int) -> np.ndarray:
     """Shares of the joints: smooth on the skin, one each on the eyeballs."""
     y, z = points[:skin, 1:].T
-    root = 1.0 / (1.0 + np.exp((y + 78.0) / 4.0))
+    root = 1.0 / (1.0 + np.exp((y + 100.0) / 4.0))
     jaw = 1.0 / (1.0 + np.exp((y + 35.0 - 0.1 * z) / 5.0)) / (1.0 + np.exp((20.0 - z) / 8.0))
     weights = np.zeros((len(points), 5))
     weights[:skin, 0] = root
@@ -126,7 +139,7 @@ def _regressor(points: np.ndarray, skin: int) -> np.ndarray:
     ball = (len(points) - skin) // 2
     chosen = [
         np.nonzero(y < y.min() + 8.0)[0],
-        np.nonzero(np.abs(y + 60.0) < 8.0)[0],
+        np.nonzero(np.abs(y + 90.0) < 8.0)[0],
         np.nonzero((np.abs(y + 8.0) < 9.0) & (np.abs(z) < 15.0))[0],
         np.arange(skin, skin + ball),
         np.arange(skin + ball, len(points)),
@@ -139,10 +152,47 @@ def _regressor(points: np.ndarray, skin: int) -> np.ndarray:
 
 def _marks(skin: np.ndarray) -> np.ndarray:
     """Vertices near the iBUG points, on the front."""
-    import torch
-
     front = np.nonzero(skin[:, 2] > 0.0)[0]
     return front[ibug_vertices(torch.from_numpy(skin[front]).float()).numpy()]
+
+
+def flame_model(identity: int = 3, expression: int = 3) -> FlameModel:
+    """A model of the head with smooth modes of 3 mm, small correctives and all joints free."""
+    made = head()
+    rng = np.random.default_rng(3)
+    points = torch.from_numpy(made.points).float()
+    faces = torch.from_numpy(made.faces).int()
+    marks = torch.from_numpy(made.marks)
+    chart = head_chart(points, faces, points[marks[30]])
+
+    def modes(count: int, size: float) -> Tensor:
+        fields = size * smooth_fields(rng, made.points, count)
+        return torch.from_numpy(fields).float().flatten(1)
+
+    mean, basis = smooth_albedo(count=5, size=16)
+    unposed = LinearFaceModel(
+        info=ModelInfo("head", "Apache-2.0", True, "tests"),
+        mean=points,
+        identity_basis=modes(identity, 3.0),
+        expression_basis=modes(expression, 2.0),
+        expression_names=tuple(f"expression{k}" for k in range(expression)),
+        expression_is_blendshape=False,
+        faces=faces,
+        uv=chart.uv,
+        uv_faces=chart.uv_faces,
+        albedo_mean=mean,
+        albedo_basis=basis,
+        landmarks={"ibug68": vertex_landmarks(marks, faces)},
+    )
+    skeleton = Skeleton(
+        pose_basis=modes(36, 0.5),
+        joint_regressor=torch.from_numpy(made.regressor).float(),
+        weights=torch.from_numpy(made.weights).float(),
+        parents=PARENTS,
+        turning=(1, 2, 3, 4),
+        deviation=torch.tensor(list(DEVIATIONS.values())),
+    )
+    return FlameModel(unposed, skeleton)
 
 
 def rodrigues(rotvec: np.ndarray) -> np.ndarray:
