@@ -86,6 +86,16 @@ class Encoded(Record):
         return text.encode("latin1")
 
 
+class Nothing(Record):
+    """`bytes()`: how Python 3 writes no bytes for Python 2."""
+
+    @classmethod
+    def make(cls, arguments: tuple[Any, ...]) -> bytes:
+        if arguments:
+            raise Refused("it makes bytes of something")
+        return b""
+
+
 class Group(Record):
     """`set` and `frozenset`: nothing that a model needs, kept as a tuple."""
 
@@ -135,6 +145,6 @@ for _place in ("csc", "_csc"):
     RECORDS[f"scipy.sparse.{_place}", "csc_matrix"] = Sparse
 for _builtins in ("__builtin__", "builtins"):
     RECORDS |= {(_builtins, "object"): Name, (_builtins, "set"): Group}
-    RECORDS[_builtins, "frozenset"] = Group
+    RECORDS |= {(_builtins, "frozenset"): Group, (_builtins, "bytes"): Nothing}
 for _registry in ("copy_reg", "copyreg"):
     RECORDS[_registry, "_reconstructor"] = Reconstructed

@@ -94,8 +94,8 @@ class _Machine(pickle._Unpickler):  # the C one can be told neither which operat
         record.fill(state)
 
 
-def _called(made: Any, arguments: Any) -> Record:
-    """A new record; nothing else can be called."""
+def _called(made: Any, arguments: Any) -> Any:
+    """A new record, or the plain value that it stands for; nothing else can be called."""
     if not (isinstance(made, type) and issubclass(made, Record)) or not isinstance(
         arguments, tuple
     ):

@@ -115,7 +115,7 @@ def _ball(centre: np.ndarray, radius: float, columns: int = 12, rows: int = 8):
     front = np.stack([np.zeros(columns, int), index[0], np.roll(index[0], -1)], -1)
     back = np.stack([np.full(columns, last), np.roll(index[-1], -1), index[-1]], -1)
     bands = [np.stack([a, c, d], -1).reshape(-1, 3), np.stack([a, d, b], -1).reshape(-1, 3)]
-    return points, np.concatenate([front, *bands, back])
+    return points, np.concatenate([front, *bands, back])[:, ::-1]
 
 
 def _weights(points: np.ndarray, skin: int) -> np.ndarray:
