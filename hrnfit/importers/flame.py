@@ -104,6 +104,7 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
     check_shape("v_template", arrays["v_template"], ("N", 3))
     n = len(arrays["v_template"])
     check_shape("shapedirs", arrays["shapedirs"], (n, 3, "K"))
+    _expressions(arrays)
     check_shape("posedirs", arrays["posedirs"], (n, 3, 9 * (len(JOINTS) - 1)))
     check_shape("J_regressor", arrays["J_regressor"], (len(JOINTS), n))
     check_shape("kintree_table", arrays["kintree_table"], (2, len(JOINTS)))
@@ -133,15 +134,15 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
 
 
 def _expressions(arrays: dict[str, np.ndarray]) -> int:
-    """Number of expression modes."""
+    """Number of expression modes; ValueError when it cannot be told."""
     modes = arrays["shapedirs"].shape[2]
     if "n_expression" in arrays:
         count = arrays["n_expression"]
         if count.size != 1 or count.dtype.kind not in "iu" or not 0 < int(count.item()) < modes:
-            raise ModelFormatError(f"n_expr: {count}, but shapedirs has {modes} modes")
+            raise ValueError(f"n_expr: {count}, but shapedirs has {modes} modes")
         return int(count.item())
     if modes <= SHAPE_MODES:
-        raise ModelFormatError(
+        raise ValueError(
             f"shapedirs: {modes} modes; expected {SHAPE_MODES} of shape and then those of expression"
         )
     return modes - SHAPE_MODES
