@@ -121,7 +121,7 @@ def _ball(centre: np.ndarray, radius: float, columns: int = 12, rows: int = 8):
 def _weights(points: np.ndarray, skin: int) -> np.ndarray:
     """Shares of the joints: smooth on the skin, one each on the eyeballs."""
     y, z = points[:skin, 1:].T
-    root = 1.0 / (1.0 + np.exp((y + 100.0) / 4.0))
+    root = 1.0 / (1.0 + np.exp((y + 92.0) / 3.0))
     jaw = 1.0 / (1.0 + np.exp((y + 35.0 - 0.1 * z) / 5.0)) / (1.0 + np.exp((20.0 - z) / 8.0))
     weights = np.zeros((len(points), 5))
     weights[:skin, 0] = root
@@ -139,7 +139,7 @@ def _regressor(points: np.ndarray, skin: int) -> np.ndarray:
     ball = (len(points) - skin) // 2
     chosen = [
         np.nonzero(y < y.min() + 8.0)[0],
-        np.nonzero(np.abs(y + 90.0) < 8.0)[0],
+        np.nonzero(np.abs(y + 84.0) < 8.0)[0],
         np.nonzero((np.abs(y + 8.0) < 9.0) & (np.abs(z) < 15.0))[0],
         np.arange(skin, skin + ball),
         np.arange(skin + ball, len(points)),
