@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hrnfit import load_model
-from hrnfit.model.linear import LinearFaceModel
+from hrnfit.model.face_model import FaceModel
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,7 +49,7 @@ def protocol() -> ModuleType:
 
 
 @cache
-def model_of(name: str) -> LinearFaceModel:
+def model_of(name: str) -> FaceModel:
     """`ict` from the data folder, else a model that the library knows by name."""
     return load_model(data_folder() / "ict" / "ict_facehead_f16.npz" if name == "ict" else name)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import tyro
@@ -14,8 +13,9 @@ from rich.table import Table
 
 from hrnfit.importers.kinds import KINDS, ImportOptions, add_model
 from hrnfit.model import store
-from hrnfit.model.linear import LinearFaceModel
+from hrnfit.model.face_model import FaceModel, neutral
 from hrnfit.model.load import load_model, save_model
+from hrnfit.model.stored import with_landmarks
 from hrnfit.model.terms import model_part
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def list_models() -> None:
         except ValueError as error:
             table.add_row(name, "", "", "", "", "", f"broken: {error}")
             continue
-        counts = (model.n_identity, model.n_expression, model.n_albedo, model.n_vertices)
+        counts = (model.n_identity, model.n_expression, model.n_albedo, len(neutral(model)))
         allowed = model_part(model.info).commercial
         table.add_row(name, *(str(count) for count in counts), allowed, str(path))
     console = Console()
@@ -66,6 +66,7 @@ def add(
     part: str | None = None,
     extras: Path | None = None,
     modes: int | None = None,
+    licence: str | None = None,
     replace_existing: bool = False,
 ) -> None:
     """Convert a model file once and keep it under a name.
@@ -77,10 +78,11 @@ def add(
         part: Part of the mesh, where the kind has several: for ict face or head.
         extras: Folder of companion files, where they do not lie beside the file.
         modes: Keep the first so many modes of identity, expression and albedo each; by the kind without.
+        licence: The licence you accepted, where the file does not tell: for flame cc-by-4.0.
         replace_existing: Overwrite a model of that name.
     """
     name = name or (path.stem if kind == "npz" else kind)
-    options = ImportOptions(part=part, extras=extras, modes=modes)
+    options = ImportOptions(part=part, extras=extras, modes=modes, licence=licence)
     model, target = add_model(kind, path, name, options, replace_existing=replace_existing)
     console = Console()
     console.print(f"added '{name}': {target}")
@@ -117,7 +119,7 @@ def landmarks(model: tyro.conf.Positional[str], samples: int = 4) -> None:
             DenseSettings(samples=samples),
             lambda done, total: bar.update(task, completed=done, total=total),
         )
-    save_model(replace(loaded, landmarks=loaded.landmarks | {"mediapipe478": marks}), path)
+    save_model(with_landmarks(loaded, "mediapipe478", marks), path)
     present = marks.triangles >= 0
     spread = float(marks.spread[present].median())
     Console().print(
@@ -149,7 +151,7 @@ def _is_own_format(path: Path) -> bool:
         return "format" in file
 
 
-def _facts(model: LinearFaceModel) -> dict[str, str]:
+def _facts(model: FaceModel) -> dict[str, str]:
     """What to show of a model."""
     terms = model_part(model.info)
     expression = "blendshapes" if model.expression_is_blendshape else "modes"
@@ -166,10 +168,10 @@ def _facts(model: LinearFaceModel) -> dict[str, str]:
         "say beside a product": terms.attribution or "nothing",
         "source": model.info.source,
         "imported from": ", ".join(name for name, _ in model.info.files[:4]) or model.info.kind,
-        "mesh": f"{model.n_vertices} vertices, {len(model.faces)} triangles",
+        "mesh": f"{len(neutral(model))} vertices, {len(model.faces)} triangles",
         "identity": f"{model.n_identity} modes",
         "expression": f"{model.n_expression} {expression}: {', '.join(model.expression_names)}",
-        "albedo": f"{model.n_albedo} modes, {model.albedo_mean.shape[0]} px",
+        "albedo": f"{model.n_albedo} modes, {len(model.albedo(model.uv.new_zeros(model.n_albedo)))} px",
         "regions": ", ".join(model.regions) or "none",
         "landmarks": "; ".join(marks) or "none",
         "mirror pairs": "yes" if model.mirror is not None else "no",

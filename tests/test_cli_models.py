@@ -13,6 +13,7 @@ from hrnfit.fit import dense_landmarks
 from hrnfit.model import store
 from hrnfit.model.load import load_model, save_model
 from hrnfit.observe import landmarks
+from tests.importers.write_flame import write_flame
 from tests.model.faces import landmark_set, small_model
 
 
@@ -111,3 +112,19 @@ def test_foreign_files_are_not_written_into(added):
         cli_models.main(["landmarks", str(added / "foreign.npz")])
     with pytest.raises((ValueError, FileNotFoundError), match="generic"):
         cli_models.main(["landmarks", "generic"])
+
+
+def test_a_head_with_joints_is_added_under_the_licence_that_was_accepted(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HRNFIT_HOME", str(tmp_path / "home"))
+    write_flame(tmp_path)
+    path = str(tmp_path / "generic_model.pkl")
+    cli_models.main(["add", "flame", path, "--licence", "cc-by-4.0", "--name", "head"])
+    assert "CC-BY 4.0" in capsys.readouterr().out
+    cli_models.main(["info", "head"])
+    shown = capsys.readouterr().out
+    assert "jaw_x" in shown
+    assert "left_eye_z" in shown
+    with pytest.raises(ValueError, match="licence: the kind 'npz' has no such option"):
+        cli_models.main(["add", "npz", path, "--licence", "cc-by-4.0", "--name", "other"])

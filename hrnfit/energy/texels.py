@@ -32,6 +32,10 @@ class Texels:
         barycentric = raster.barycentric.flatten(0, 1)[flat]
         return Texels(model.faces.long()[triangle], barycentric, flat, size)
 
+    def only(self, rows: Int[Tensor, "K"]) -> Texels:
+        """Some of the texels."""
+        return Texels(self.corners[rows], self.barycentric[rows], self.flat[rows], self.size)
+
     def interpolate(self, values: Float[Tensor, "*B N C"]) -> Float[Tensor, "*B P C"]:
         """Vertex values at the texels."""
         weights = self.barycentric.to(values)

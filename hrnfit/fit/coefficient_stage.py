@@ -24,13 +24,15 @@ from hrnfit.fit.mirror import (
 )
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import (
+    LocalShape,
     SharedSkin,
     SkinLook,
     focal_columns,
     focal_deviations,
+    local_shape,
+    neutral_shape,
     pose_columns,
     pose_deviations,
-    shape_basis,
 )
 from hrnfit.solve.block import Layout, NormalEquations
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
@@ -134,8 +136,7 @@ class _Problem:
     ) -> None:
         self._scene, self._state, self._free, self._settings = scene, state, free, settings
         self._skin = SharedSkin(scene, settings)
-        _, identity, expression = shape_basis(scene.model, self._skin.texels, state.identity)
-        self._basis = {"identity": identity, "expression": expression}
+        self._neutral = neutral_shape(scene.model, self._skin.texels, state.identity)
         self._means, self._precisions = self._priors(focal_deviation)
         self._visible = self._skin.look(state).seen.weight
 
@@ -196,8 +197,9 @@ class _Problem:
         weight = agreed.weight[:, rows] * (self._settings.evidence / agreed.seen)
         root = weight.sum(0).clamp_min(1e-12).rsqrt()
         pulled = look.x_cam.new_zeros(3 * len(root), layout.size)
+        shapes = self._shapes(self.state_with(leaves), rows)
         for v in range(len(look.x_cam)):
-            A, place = self._columns(v, rows, leaves, layout, look)
+            A, place = self._columns(v, rows, leaves, layout, look, shapes)
             weighted = A * weight[v].repeat_interleave(3)[:, None]
             at = torch.tensor(place)
             hessian[at[:, None], at] += (weighted.T @ A).double().cpu()
@@ -214,8 +216,22 @@ class _Problem:
             gradient + precision * off,
         )
 
+    def _shapes(self, state: FaceState, rows: Int[Tensor, "P"]) -> list[LocalShape]:
+        """The model at some texels near the face of each frame."""
+        model = self._scene.model
+        if model.shape_is_linear:
+            return [self._neutral.only(rows)] * len(state.expression)
+        texels = self._skin.texels.only(rows)
+        return [local_shape(model, texels, state.identity, e) for e in state.expression]
+
     def _columns(
-        self, v: int, rows: Int[Tensor, "P"], leaves: Leaves, layout: Layout, look: SkinLook
+        self,
+        v: int,
+        rows: Int[Tensor, "P"],
+        leaves: Leaves,
+        layout: Layout,
+        look: SkinLook,
+        shapes: list[LocalShape],
     ) -> tuple[Float[Tensor, "P3 q"], list[int]]:
         """Derivative of one view's colours at some texels in the leaves it depends on, and their
         packed places."""
@@ -223,8 +239,8 @@ class _Problem:
         frame = int(self._scene.sharing.frame[v])
         for name in self._free:
             row = {"identity": None, "expression": frame, "pose": frame, "log_focal": v}[name]
-            if name in self._basis:
-                part = (J @ look.R_cam_head[v]) @ self._basis[name][rows]
+            if name in ("identity", "expression"):
+                part = (J @ look.R_cam_head[v]) @ getattr(shapes[frame], name)
             elif name == "pose":
                 T_cam_world = look.prediction.projection.T_cam_world[v]
                 T_world_head = look.prediction.T_world_head[frame]

@@ -7,7 +7,7 @@ marks is carried to the mean by barycentric coordinates and centred robustly (`m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from hrnfit.model.dense_landmarks import MAX_GAP, closest_on_surface, robust_embedding
 from hrnfit.model.face_model import FaceModel, LandmarkSet
-from hrnfit.model.linear import LinearFaceModel, landmark_positions
+from hrnfit.model.linear import landmark_positions
 from hrnfit.model.lip_landmarks import on_own_lips
 from hrnfit.model.painting import Scene, painted_scene
+from hrnfit.model.stored import StoredModel, with_landmarks
 from hrnfit.observe.observation import Landmarks
 from hrnfit.render.rasterizer import Rasterizer
 
@@ -120,16 +121,16 @@ def measure_landmarks(
 
 
 def with_dense_landmarks(
-    model: LinearFaceModel,
+    model: StoredModel,
     detect: Detect,
     rasterizer: Rasterizer,
     settings: DenseSettings | None = None,
-) -> LinearFaceModel:
+) -> StoredModel:
     """The model with a measured `mediapipe478` set; unchanged when it has one."""
     if "mediapipe478" in model.landmarks:
         return model
     marks = measure_landmarks(model, detect, rasterizer, settings)
-    return replace(model, landmarks=model.landmarks | {"mediapipe478": marks})
+    return with_landmarks(model, "mediapipe478", marks)
 
 
 def take_shot(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hrnfit.energy.landmark import LandmarkBlock, WhitenedLandmarkBlock
 from hrnfit.fit.landmark_problem import LandmarkProblem, LandmarkStart
-from hrnfit.fit.landmark_views import FIVE_FROM_IBUG, LandmarkView, corners_of, landmark_views
+from hrnfit.fit.landmark_views import LandmarkView, landmark_views, relinearised
 from hrnfit.fit.mirror import Linearised
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.sliding_jaw import with_sliding_jaw
@@ -64,10 +64,11 @@ class HeldLandmarks:
         self._blocks: list[LandmarkBlock | WhitenedLandmarkBlock] = []
 
     def refresh(self, leaves: Leaves) -> None:
-        """Slide the contours and take the width of a pixel anew."""
+        """Slide the contours, take the width of a pixel and what is not linear anew."""
         full = self._full(leaves)
         now = pose_matrix(full["pose"], self._reference)
-        views = [view.slid(full, now) for view in self._views]
+        views = relinearised(self._views, self._problem.model, full)
+        views = [view.slid(full, now) for view in views]
         blocks = self._problem.landmark_blocks(views, full, now)
         self._blocks = [
             _at_reference(block, self._reference[view.frame])
@@ -100,15 +101,7 @@ def _displaced(view: LandmarkView, scene: Scene, state: FaceState) -> LandmarkVi
     """The view with its points carried along by the deformation map of the state."""
     if not bool((state.deformation != 0).any()):
         return view
-    landmarks = scene.model.landmarks
-    as_means = view.scheme == "five" and "five" not in landmarks
-    corners, weights = corners_of(scene.model, landmarks["ibug68" if as_means else view.scheme])
-    offsets = scene.operator(len(state.deformation))(state.deformation)
-    moved = (offsets[corners].double() * weights[..., None]).sum(-2).cpu()
-    if as_means:
-        moved = torch.stack([moved[list(points)].mean(0) for points in FIVE_FROM_IBUG])
-    view = view.with_basis(replace(view.basis, mean=view.basis.mean + moved))
-    return view if view.jaw is None else replace(view, jaw=view.jaw.carried(offsets))
+    return view.carried(scene.operator(len(state.deformation))(state.deformation))
 
 
 def _at_reference(

@@ -19,7 +19,7 @@ from hrnfit.energy.landmark import LandmarkBlock, WhitenedLandmarkBlock
 from hrnfit.fit.focal import profile_focal
 from hrnfit.fit.frame_pose import frame_pose, inconsistent_view
 from hrnfit.fit.landmark_problem import LandmarkProblem, LandmarkStart, is_measured
-from hrnfit.fit.landmark_views import LandmarkView, landmark_views
+from hrnfit.fit.landmark_views import LandmarkView, landmark_views, relinearised
 from hrnfit.fit.sliding_jaw import with_sliding_jaw
 from hrnfit.geometry.rotation import rebase
 from hrnfit.model.face_model import FaceModel
@@ -29,6 +29,10 @@ from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
 from hrnfit.solve.solver import Leaves
 
 log = logging.getLogger(__name__)
+
+EXPANSIONS = 2
+"""Times that a model with joints is linearised in one solve. On exact landmarks of a jaw open by 15 degrees
+and a neck turned by 10, one per solve leaves 0.2 mm, two leave 0.001."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,23 @@ def _refine(
     leaves: Leaves,
     reference: Tensor,
 ) -> _Fitted:
-    """Levenberg-Marquardt over all leaves that the views touch."""
-    views = [view.slid(leaves, reference) for view in views]
+    """Levenberg-Marquardt over all leaves that the views touch, around the face found so far."""
+    for _ in range(1 if problem.model.shape_is_linear else EXPANSIONS):
+        fitted = _refine_near(problem, solver, views, leaves, reference)
+        leaves, reference = fitted.leaves, fitted.reference
+    return fitted
+
+
+def _refine_near(
+    problem: LandmarkProblem,
+    solver: LevenbergMarquardt,
+    views: Sequence[LandmarkView],
+    leaves: Leaves,
+    reference: Tensor,
+) -> _Fitted:
+    """The same with the model linearised once, at the given leaves."""
+    near = relinearised(views, problem.model, leaves)
+    views = [view.slid(leaves, reference) for view in near]
     blocks = problem.landmark_blocks(views, leaves, reference)
     bounds = {"expression": (0.0, 1.0)} if problem.model.expression_is_blendshape else {}
     solution = solver.minimize([*blocks, *problem.priors(views)], leaves, bounds)

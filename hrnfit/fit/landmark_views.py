@@ -10,12 +10,19 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.energy.landmark import IRISES, LandmarkBasis, contour_metric, spread_weight
+from hrnfit.fit.surface_points import (
+    Expansion,
+    SurfacePoints,
+    corners_of,
+    expansion,
+    mean_expansion,
+)
 from hrnfit.geometry.rotation import rigid_inverse
-from hrnfit.model.face_model import FaceModel, LandmarkSet
+from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.facemesh import ibug68_from_mediapipe
 from hrnfit.observe.observation import Landmarks, View
 from hrnfit.solve.solver import Leaves
@@ -36,6 +43,8 @@ class Outline(Protocol):
     ) -> LandmarkView: ...
 
     def carried(self, offsets: Float[Tensor, "N 3"]) -> Outline: ...
+
+    def near(self, face: Expansion) -> Outline: ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,8 @@ class LandmarkView:
     basis: LandmarkBasis
     jaw: Outline | None = None
     """What the jaw points slide on; None where they mark the surface."""
+    points: SurfacePoints | None = None
+    """Where the landmarks lie on the model; None when their basis holds for good."""
 
     @property
     def diagonal(self) -> float:
@@ -74,6 +85,19 @@ class LandmarkView:
         """The same view with its jaw on the outline of the face as it stands now."""
         return self if self.jaw is None else self.jaw.slid(self, leaves, reference)
 
+    def near(self, face: Expansion) -> LandmarkView:
+        """The same view with its points linear near a face."""
+        basis = self.basis if self.points is None else self.points.basis(face)
+        return replace(self, basis=basis, jaw=None if self.jaw is None else self.jaw.near(face))
+
+    def carried(self, offsets: Float[Tensor, "N 3"]) -> LandmarkView:
+        """The same view with its points where offsets of the model's vertices, mm, carry them."""
+        if self.points is None:
+            raise ValueError(f"view {self.name!r}: its points have no place on the model")
+        moved = replace(self.basis, mean=self.basis.mean + self.points.sample(offsets))
+        jaw = None if self.jaw is None else self.jaw.carried(offsets)
+        return replace(self, basis=moved, points=self.points.carried(offsets), jaw=jaw)
+
     def with_basis(self, basis: LandmarkBasis) -> LandmarkView:
         """The same view with other model points, after a contour slid."""
         return replace(self, basis=basis)
@@ -81,16 +105,17 @@ class LandmarkView:
 
 def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkView, ...]:
     """The views that have landmarks. Raises when none has, or the model lacks their scheme."""
-    bases: dict[str, tuple[LandmarkBasis, Tensor]] = {}
-    result = []
+    known: dict[str, tuple[SurfacePoints, LandmarkBasis, Tensor]] = {}
+    mean, result = mean_expansion(model), []
     for index, view in enumerate(views):
         if view.landmarks is None or not bool((view.landmarks.confidence > 0).any()):
             continue
         marks = _known_to(model, view.landmarks)
         scheme = marks.scheme
-        if scheme not in bases:
-            bases[scheme] = scheme_basis(model, scheme)
-        basis, trust = bases[scheme]
+        if scheme not in known:
+            points, trust = scheme_points(model, scheme)
+            known[scheme] = (points, points.basis(mean), trust)
+        points, basis, trust = known[scheme]
         pixels = view.camera.to(torch.float64).undistort(marks.points.double().cpu())
         result.append(
             LandmarkView(
@@ -105,6 +130,7 @@ def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkVie
                 weight=marks.confidence.double().cpu() * trust,
                 direction=contour_metric(pixels, scheme),
                 basis=basis,
+                points=points,
             )
         )
     if not result:
@@ -125,8 +151,8 @@ def _known_to(model: FaceModel, landmarks: Landmarks) -> Landmarks:
     return landmarks
 
 
-def scheme_basis(model: FaceModel, scheme: str) -> tuple[LandmarkBasis, Float[Tensor, "L"]]:
-    """Linear basis of a scheme's points on a model, and the trust in each point (0 if missing)."""
+def scheme_points(model: FaceModel, scheme: str) -> tuple[SurfacePoints, Float[Tensor, "L"]]:
+    """Where a scheme's points lie on a model, and the trust in each (0 if missing)."""
     source = "ibug68" if scheme == "five" and "five" not in model.landmarks else scheme
     if source not in model.landmarks:
         known = ", ".join(sorted(model.landmarks)) or "none"
@@ -135,50 +161,28 @@ def scheme_basis(model: FaceModel, scheme: str) -> tuple[LandmarkBasis, Float[Te
             f"`hrnfit models landmarks {model.info.name}` measures mediapipe478"
         )
     marks = model.landmarks[source]
-    basis = point_basis(model, *corners_of(model, marks))
     present = (marks.triangles >= 0).double().cpu()
     trust = present * spread_weight(marks.spread.double().cpu())
     if scheme == "mediapipe478":
         trust[list(IRISES)] = 0.0
-    if source != scheme:
-        gather = torch.zeros(5, 68, dtype=torch.float64)
-        for row, points in enumerate(FIVE_FROM_IBUG):
-            gather[row, list(points)] = 1.0 / len(points)
-        basis = LandmarkBasis(
-            gather @ basis.mean, gather @ basis.identity, gather @ basis.expression
-        )
-        trust = gather @ trust
-    return basis, trust
+    corners, weights = corners_of(model, marks)
+    if source == scheme:
+        return SurfacePoints.of(corners, weights), trust
+    gather = torch.zeros(5, 68, dtype=torch.float64)
+    for row, points in enumerate(FIVE_FROM_IBUG):
+        gather[row, list(points)] = 1.0 / len(points)
+    return SurfacePoints.of(corners, weights, gather), gather @ trust
 
 
-def corners_of(
-    model: FaceModel, marks: LandmarkSet
-) -> tuple[Int[Tensor, "L 3"], Float[Tensor, "L 3"]]:
-    """Corner vertices and their weights; weight zero where the model has no such point."""
-    corners = model.faces[marks.triangles.clamp_min(0).long()].long()
-    weights = marks.barycentric.double() * (marks.triangles >= 0)[:, None]
-    return corners, weights
-
-
-def point_basis(
-    model: FaceModel, corners: Int[Tensor, "L 3"], weights: Float[Tensor, "L 3"]
-) -> LandmarkBasis:
-    """Surface points as linear functions of the coefficients (the model linearised at its mean)."""
-    n_id, n_exp = model.n_identity, model.n_expression
-    device, dtype = corners.device, torch.float32
-    mean = model.shape(
-        torch.zeros(n_id, device=device, dtype=dtype),
-        torch.zeros(n_exp, device=device, dtype=dtype),
-    )
-
-    def moved(identity: Tensor, expression: Tensor) -> Tensor:
-        vertices = model.shape(identity, expression) - mean
-        picked = vertices[:, corners].double() * weights[..., None]
-        return picked.sum(-2).cpu()
-
-    eye_id, eye_exp = torch.eye(n_id, device=device), torch.eye(n_exp, device=device)
-    return LandmarkBasis(
-        mean=(mean[corners].double() * weights[..., None]).sum(-2).cpu(),
-        identity=moved(eye_id, eye_id.new_zeros(n_id, n_exp)),
-        expression=moved(eye_exp.new_zeros(n_exp, n_id), eye_exp),
-    )
+def relinearised(
+    views: Sequence[LandmarkView], model: FaceModel, leaves: Leaves
+) -> tuple[LandmarkView, ...]:
+    """The views with their points linear near the faces that the leaves say. Those of a linear model
+    are so already."""
+    if model.shape_is_linear:
+        return tuple(views)
+    faces = {
+        frame: expansion(model, leaves["identity"], leaves["expression"][frame])
+        for frame in sorted({view.frame for view in views})
+    }
+    return tuple(view.near(faces[view.frame]) for view in views)

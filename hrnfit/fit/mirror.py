@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +28,17 @@ AXIAL = (1.0, -1.0, -1.0)
 """Signs of a rotation vector under x -> -x."""
 POLAR = (-1.0, 1.0, 1.0)
 """Signs of a position."""
+TURNING = "neck|jaw|left_eye|right_eye"
+"""Joints whose turns a model may have among its expression coefficients, as `neck_y`."""
+
+
+class MirrorImage(NamedTuple):
+    """What expression coefficients become in a mirror."""
+
+    mode: Int[Tensor, "E"]
+    """Mode that does on the other side what each mode does."""
+    sign: Float[Tensor, "E"]
+    """-1 for turns that mirroring reverses, else 1."""
 
 
 def mirror_view(view: View, frame: int) -> View:
@@ -90,7 +101,7 @@ def mirror_scene(scene: Scene, state: FaceState) -> tuple[Scene, FaceState]:
     return doubled, state.replace(**with_mirror(leaves, swap), pose_reference=reference)
 
 
-def with_mirror(leaves: Leaves, swap: Int[Tensor, "E"]) -> Leaves:
+def with_mirror(leaves: Leaves, swap: MirrorImage) -> Leaves:
     """Leaves of photographs and mirror images from those of the photographs; linear in them.
 
     swap: from `mirrored_expressions`.
@@ -99,7 +110,8 @@ def with_mirror(leaves: Leaves, swap: Int[Tensor, "E"]) -> Leaves:
     out = {}
     for name, leaf in leaves.items():
         if name == "expression":
-            out[name] = torch.cat([leaf, leaf[:, swap.to(leaf.device)]])
+            mode, sign = swap.mode.to(leaf.device), swap.sign.to(leaf)
+            out[name] = torch.cat([leaf, leaf[:, mode] * sign])
         elif name in ("pose", "camera"):
             out[name] = torch.cat([leaf, leaf * turn.to(leaf)])
         elif name == "log_focal":
@@ -109,16 +121,24 @@ def with_mirror(leaves: Leaves, swap: Int[Tensor, "E"]) -> Leaves:
     return out
 
 
-def mirrored_expressions(names: tuple[str, ...]) -> Int[Tensor, "E"]:
-    """Mode that does on the other side what each mode does: `smile_L` and `smile_R`, `jawLeft` and
-    `jawRight`. Modes whose names know no side are taken for symmetric."""
+def mirrored_expressions(names: tuple[str, ...]) -> MirrorImage:
+    """Modes on the other side: `smile_L` and `smile_R`, `jawLeft` and `jawRight`, `left_eye_x` and
+    `right_eye_x`; turns of a joint about y and z change their signs. Modes whose names know no side
+    are taken for symmetric."""
     index = {name: i for i, name in enumerate(names)}
-    return torch.tensor([index.get(_other_side(name), i) for i, name in enumerate(names)])
+    mode = [index.get(_other_side(name), i) for i, name in enumerate(names)]
+    reversed_turn = [re.fullmatch(rf"({TURNING})_[yz]", name) is not None for name in names]
+    return MirrorImage(
+        torch.tensor(mode), torch.tensor([-1.0 if turn else 1.0 for turn in reversed_turn])
+    )
 
 
 def _other_side(name: str) -> str:
-    sides = {"Left": "Right", "Right": "Left", "_L": "_R", "_R": "_L"}
-    return re.sub(r"(Left|Right|_L|_R)$", lambda found: sides[found[0]], name)
+    sides = {"Left": "Right", "_L": "_R", "left_eye_": "right_eye_"}
+    sides |= {right: left for left, right in sides.items()}
+    return re.sub(
+        r"((Left|Right|_L|_R)$|^(left|right)_eye_(?=[xyz]$))", lambda found: sides[found[0]], name
+    )
 
 
 def _mirrored_pose(T: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4 4"]:
@@ -140,7 +160,7 @@ class MirrorTied:
     """A problem on photographs and mirror images, over the unknowns of the photographs alone."""
 
     problem: Linearised
-    swap: Int[Tensor, "E"]
+    swap: MirrorImage
 
     def refresh(self, leaves: Leaves) -> None:
         self.problem.refresh(with_mirror(leaves, self.swap))

@@ -9,10 +9,10 @@ their priors here as well.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.energy.light_field import light_field
@@ -147,19 +147,43 @@ class SharedSkin:
         return consensus(seen, self._light, self._settings.kernel_scale)
 
 
-def shape_basis(
-    model: FaceModel, texels: Texels, like: Float[Tensor, "I"]
-) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3 I"], Float[Tensor, "P 3 E"]]:
-    """The model at the texels, head frame: its mean, mm, and its modes of identity and expression, mm
-    per coefficient. `like`: a leaf of the state, for device and dtype."""
-    identity = torch.eye(model.n_identity).to(like)
-    expression = torch.eye(model.n_expression).to(like)
-    mean = model.shape(torch.zeros_like(identity[0]), torch.zeros_like(expression[0]))
-    by_identity = model.shape(identity, expression.new_zeros(len(identity), len(expression)))
-    by_expression = model.shape(identity.new_zeros(len(expression), len(identity)), expression)
-    modes = (texels.interpolate(moved - mean) for moved in (by_identity, by_expression))
-    own, other = (m.movedim(0, -1) for m in modes)
-    return texels.interpolate(mean), own, other
+class LocalShape(NamedTuple):
+    """The model at P texels as a linear function of its coefficients, head frame, mm."""
+
+    mean: Float[Tensor, "P 3"]
+    """At zero coefficients, by the tangent."""
+    identity: Float[Tensor, "P 3 I"]
+    """Per coefficient."""
+    expression: Float[Tensor, "P 3 E"]
+    """Per coefficient."""
+
+    def only(self, rows: Int[Tensor, "K"]) -> LocalShape:
+        """At some of the texels."""
+        return LocalShape(*(part[rows] for part in self))
+
+
+def local_shape(
+    model: FaceModel,
+    texels: Texels,
+    identity: Float[Tensor, "I"],
+    expression: Float[Tensor, "E"],
+) -> LocalShape:
+    """The model at the texels, linear around coefficients."""
+    tangent = model.tangent(identity, expression)
+    own, other = (texels.interpolate(m).movedim(0, -1) for m in tangent[1:])
+    return LocalShape(
+        texels.interpolate(tangent.shape) - own @ identity - other @ expression, own, other
+    )
+
+
+def neutral_shape(model: FaceModel, texels: Texels, like: Float[Tensor, "I"]) -> LocalShape:
+    """The same around the mean face. `like`: a leaf of the state, for device and dtype."""
+    shape, *both = model.tangent(
+        *(like.new_zeros(n) for n in (model.n_identity, model.n_expression))
+    )
+    # differences of shapes in the model's precision, as `surface_points` has them
+    own, other = (texels.interpolate((shape + m) - shape).movedim(0, -1) for m in both)
+    return LocalShape(texels.interpolate(shape), own, other)
 
 
 def outside_regions(model: FaceModel, texels: Texels, names: tuple[str, ...]) -> Float[Tensor, "P"]:

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hrnfit.energy.landmark import IBUG_JAW, LandmarkBasis, slide_contour
-from hrnfit.fit.landmark_views import LandmarkView, corners_of, point_basis
+from hrnfit.fit.landmark_views import LandmarkView
+from hrnfit.fit.surface_points import Expansion, SurfacePoints, corners_of, mean_expansion
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View
@@ -26,19 +27,25 @@ from hrnfit.solve.solver import Leaves
 class SlidingJaw:
     """Where the jaw points of a model may lie. float64."""
 
-    basis: LandmarkBasis
+    points: SurfacePoints
     """17 rows of K points one after the other; the first of a row is the landmark itself."""
+    basis: LandmarkBasis
+    """Of these points."""
     valid: Bool[Tensor, "17 K"]
     normals: Float[Tensor, "17 K 3"]
-    """Unit normals of the mean face at the candidates, head frame."""
-    corners: Int[Tensor, "P 3"]
-    """Vertices around each candidate, and their shares in it."""
-    shares: Float[Tensor, "P 3"]
+    """Unit normals of the face at the candidates, head frame."""
+    faces: Int[Tensor, "F 3"]
+    """Triangles of the model."""
 
     def carried(self, offsets: Float[Tensor, "N 3"]) -> SlidingJaw:
         """The candidates where these offsets of the model's vertices (mm) carry them."""
-        moved = (offsets[self.corners].double() * self.shares[..., None]).sum(-2).cpu()
-        return replace(self, basis=replace(self.basis, mean=self.basis.mean + moved))
+        moved = replace(self.basis, mean=self.basis.mean + self.points.sample(offsets))
+        return replace(self, points=self.points.carried(offsets), basis=moved)
+
+    def near(self, face: Expansion) -> SlidingJaw:
+        """The candidates linear near a face, with its normals."""
+        normals = _normals(self.points, face, self.faces).view_as(self.normals)
+        return replace(self, basis=self.points.basis(face), normals=normals)
 
     def slid(
         self, view: LandmarkView, leaves: Leaves, reference: Float[Tensor, "T 4 4"]
@@ -74,20 +81,22 @@ def sliding_jaw(model: FaceModel) -> SlidingJaw | None:
     width = rows.shape[1] + 1
     # a candidate vertex is a point whose three corners are the same
     candidates = rows.clamp_min(0)[..., None].expand(-1, -1, 3).to(corners)
-    points = torch.cat([corners[jaw][:, None], candidates], dim=1).flatten(0, 1)
+    places = torch.cat([corners[jaw][:, None], candidates], dim=1).flatten(0, 1)
     alone = weights.new_tensor([1.0, 0.0, 0.0]).expand(17, width - 1, 3)
     shares = torch.cat([weights[jaw][:, None], alone], dim=1).flatten(0, 1)
-    basis = point_basis(model, points, shares)
     present = weights[jaw].sum(-1).cpu() > 0
     valid = torch.cat([present[:, None], rows >= 0], dim=1)
-    mean = model.shape(
-        torch.zeros(model.n_identity, device=corners.device),
-        torch.zeros(model.n_expression, device=corners.device),
-    )
-    normals = vertex_normals(mean, model.faces).double()
-    at_points = (normals[points] * shares[..., None]).sum(-2).cpu()
-    at_points = at_points / at_points.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    return SlidingJaw(basis, valid, at_points.view(17, width, 3), points, shares)
+    points, mean = SurfacePoints.of(places, shares), mean_expansion(model)
+    normals = _normals(points, mean, model.faces).view(17, width, 3)
+    return SlidingJaw(points, points.basis(mean), valid, normals, model.faces)
+
+
+def _normals(
+    points: SurfacePoints, face: Expansion, faces: Int[Tensor, "F 3"]
+) -> Float[Tensor, "M 3"]:
+    """Unit normals of a face at points."""
+    at_points = points.sample(vertex_normals(face.tangent.shape, faces))
+    return at_points / at_points.norm(dim=-1, keepdim=True).clamp_min(1e-9)
 
 
 def with_sliding_jaw(

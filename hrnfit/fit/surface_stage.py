@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.fit.scene import Scene
-from hrnfit.fit.shared_skin import SharedSkin, shape_basis
+from hrnfit.fit.shared_skin import LocalShape, SharedSkin, local_shape, neutral_shape
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import (
     left_jacobian,
@@ -116,21 +116,23 @@ class _Refit:
         skin = SharedSkin(scene, settings)
         look = skin.look(state)
         self._seen = (look.seen.weight > 0).sum(0) >= 2
-        modes = shape_basis(scene.model, skin.texels, state.identity)
-        rows = self._seen
-        self._mean, self._identity, self._expression = (m[rows].double().cpu() for m in modes)
         self._texels, faces = skin.texels, scene.model.faces.cpu()
+        rows = self._seen.nonzero()[:, 0]
+        self._places = skin.texels.only(rows)
+        whole = neutral_shape(scene.model, skin.texels, state.identity)
+        mean = _in_double(whole.only(rows))
+        self._shapes = [mean] * len(state.expression)
         heads = look.prediction.vertices_head.double().cpu()
         self._surfaces = [Surface(head, faces) for head in heads]
         self._normals = vertex_normals(heads, faces)
-        self._gap = matern(self._mean, settings.gap, settings.reach)
-        self._variance = torch.full((len(self._mean),), settings.noise**2, dtype=torch.float64)
+        self._gap = matern(mean.mean, settings.gap, settings.reach)
+        self._variance = torch.full((len(mean.mean),), settings.noise**2, dtype=torch.float64)
         self._matched = False
 
     @property
     def empty(self) -> bool:
         """Whether no two views see the same skin."""
-        return len(self._mean) == 0
+        return len(self._variance) == 0
 
     def start(self) -> Leaves:
         """Leaves as they are; `motion` is the head's move within its own frame."""
@@ -143,7 +145,10 @@ class _Refit:
 
     def match(self, leaves: Leaves, noise: float) -> None:
         """Nearest point of the surface and its normal for every texel and frame, and how far each is
-        believed: lids, lips, nostrils and what met the wrong fold lie off the smooth gap."""
+        believed: lids, lips, nostrils and what met the wrong fold lie off the smooth gap. A model with
+        joints is linear around the faces of this moment."""
+        if not self._scene.model.shape_is_linear:
+            self._shapes = self._expanded(leaves)
         excess = self._off_gap(leaves) if self._matched else torch.zeros_like(self._variance)
         self._variance = noise**2 * (1.0 + (excess / (3.0 * noise)).square())
         self._matched = True
@@ -160,6 +165,12 @@ class _Refit:
         covariance = self._gap + torch.diag(self._variance / frames)
         self._root = torch.linalg.cholesky(covariance)
 
+    def _expanded(self, leaves: Leaves) -> list[LocalShape]:
+        """The model around the face of each frame."""
+        like, model = self._state.identity, self._scene.model
+        identity, expression = (leaves[n].to(like) for n in ("identity", "expression"))
+        return [_in_double(local_shape(model, self._places, identity, e)) for e in expression]
+
     def _off_gap(self, leaves: Leaves) -> Float[Tensor, "P"]:
         """Mean residual less the gap that it suggests."""
         mean = self._residual(leaves).mean(0)
@@ -172,8 +183,12 @@ class _Refit:
         return shape @ rotation_exp(motion[:, :3]).mT + motion[:, None, 3:]
 
     def _shape(self, leaves: Leaves) -> Float[Tensor, "T P 3"]:
-        own = self._mean + self._identity @ leaves["identity"]
-        return own + torch.einsum("pce,te->tpc", self._expression, leaves["expression"])
+        first, identity, expression = self._shapes[0], leaves["identity"], leaves["expression"]
+        if all(s is first for s in self._shapes):
+            own = first.mean + first.identity @ identity
+            return own + torch.einsum("pce,te->tpc", first.expression, expression)
+        pairs = zip(self._shapes, expression, strict=True)
+        return torch.stack([s.mean + s.identity @ identity + s.expression @ e for s, e in pairs])
 
     def _residual(self, leaves: Leaves) -> Float[Tensor, "T P"]:
         return (self._across * (self._points(leaves) - self._on_surface)).sum(-1)
@@ -223,8 +238,8 @@ class _Refit:
         turned = self._shape(leaves) @ R.mT
         for f in range(frames):
             along = (self._across[f] @ R[f])[:, None]  # in the model's own frame
-            J[f, :, layout.columns(("identity", None))] = (along @ self._identity)[:, 0]
-            J[f, :, layout.columns(("expression", f))] = (along @ self._expression)[:, 0]
+            J[f, :, layout.columns(("identity", None))] = (along @ self._shapes[f].identity)[:, 0]
+            J[f, :, layout.columns(("expression", f))] = (along @ self._shapes[f].expression)[:, 0]
             turn = -skew(turned[f]) @ left_jacobian(leaves["motion"][f, :3])
             move = torch.eye(3, dtype=torch.float64).expand(texels, 3, 3)
             rigid = self._across[f][:, None] @ torch.cat([turn, move], dim=-1)
@@ -261,6 +276,10 @@ class _Refit:
         seen = torch.full((self._scene.n_vertices,), UNSEEN, dtype=torch.float64)
         seen[self._texels.corners[self._seen].cpu().reshape(-1)] = 1.0
         return seen
+
+
+def _in_double(shape: LocalShape) -> LocalShape:
+    return LocalShape(*(part.double().cpu() for part in shape))
 
 
 def matern(points: Float[Tensor, "P 3"], deviation: float, reach: float) -> Float[Tensor, "P P"]:

@@ -15,11 +15,12 @@ from pathlib import Path
 from hrnfit.importers import bfm09
 from hrnfit.importers.bfm_hdf5 import import_bfm
 from hrnfit.importers.faceverse import import_faceverse
+from hrnfit.importers.flame import import_flame
 from hrnfit.importers.hifi3d import import_hifi3d, import_hifi3dpp
 from hrnfit.model import ict, store
 from hrnfit.model.format_error import ModelFormatError
-from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.load import load_model, model_arrays, save_model, with_shipped_landmarks
+from hrnfit.model.stored import StoredModel, with_info
 from hrnfit.model.validate import check_model_arrays
 
 
@@ -33,13 +34,15 @@ class ImportOptions:
     """Folder of companion files; the folder of the file itself without."""
     modes: int | None = None
     """Keep the first so many modes of identity, expression and albedo each; by the kind without."""
+    licence: str | None = None
+    """The licence that the user accepted, where one file name has been given out under several."""
 
 
 @dataclass(frozen=True)
 class Imported:
     """A model and the files that were read for it."""
 
-    model: LinearFaceModel
+    model: StoredModel
     files: tuple[Path, ...]
 
 
@@ -90,6 +93,10 @@ def _hifi3dpp(path: Path, options: ImportOptions) -> Imported:
     return Imported(*import_hifi3dpp(path, options.part or "face", options.modes))
 
 
+def _flame(path: Path, options: ImportOptions) -> Imported:
+    return Imported(*import_flame(path, options.extras, options.licence, _sha256))
+
+
 DATA = ("extras", "modes")
 """Options of the kinds that have one part."""
 
@@ -107,12 +114,18 @@ KINDS: dict[str, Kind] = {
     "faceverse": Kind("FaceVerse: its .npy, such as faceverse_simple_v2.npy", _faceverse, DATA),
     "hifi3d": Kind("HIFI3D: AI-NExT-Shape.mat, its albedo file beside", _hifi3d),
     "hifi3dpp": Kind("HIFI3D++: hifi3dpp_model_info.mat of FFHQ-UV", _hifi3dpp, ("part", "modes")),
+    "flame": Kind(
+        "FLAME 2020 or 2023: generic_model.pkl, flame2023.pkl, flame2023_no_jaw.pkl, "
+        "flame2023_Open.pkl, or a folder with one of them and companions",
+        _flame,
+        ("extras", "licence"),
+    ),
 }
 
 
 def import_model(
     kind: str, path: Path, name: str, options: ImportOptions | None = None
-) -> LinearFaceModel:
+) -> StoredModel:
     """The model of a file, checked, with its provenance; nothing is written.
 
     Raises ValueError for an unknown kind, FileNotFoundError, and ModelFormatError that names the
@@ -127,7 +140,7 @@ def import_model(
         raise FileNotFoundError(f"{path}: no such file or folder; check the path")
     found = _read(KINDS[kind], path, options or ImportOptions())
     info = replace(found.model.info, name=name, kind=kind, files=checksums(found.files))
-    model = with_shipped_landmarks(replace(found.model, info=info))
+    model = with_shipped_landmarks(with_info(found.model, info))
     check_model_arrays(model_arrays(model), str(path))
     return model
 
@@ -163,7 +176,7 @@ def add_model(
     options: ImportOptions | None = None,
     *,
     replace_existing: bool = False,
-) -> tuple[LinearFaceModel, Path]:
+) -> tuple[StoredModel, Path]:
     """Import a model and keep it in the user's folder under a name; the model and its file."""
     store.check_name(name)
     target = store.models_folder() / f"{name}.npz"

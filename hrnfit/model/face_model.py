@@ -92,6 +92,11 @@ class FaceModel(Protocol):
         ...
 
     @property
+    def shape_is_linear(self) -> bool:
+        """Whether `tangent` has the same derivatives everywhere, so that nobody need ask twice."""
+        ...
+
+    @property
     def regions(self) -> dict[str, Bool[Tensor, "N"]]:
         """Vertex masks by name: skin, lips, lids, brows, nose, eyes, ears, ... ; may be empty."""
         ...
@@ -128,6 +133,12 @@ class FaceModel(Protocol):
     def to(self, target: torch.dtype | torch.device | str) -> FaceModel:
         """A copy on another device, or with its floating-point constants in another dtype."""
         ...
+
+
+def neutral(model: FaceModel) -> Float[Tensor, "N 3"]:
+    """The mean face without expression, mm, on the model's device and in its dtype."""
+    zeros = (model.uv.new_zeros(n) for n in (model.n_identity, model.n_expression))
+    return model.shape(*zeros)
 
 
 def forward_tangent(

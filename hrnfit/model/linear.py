@@ -7,7 +7,6 @@ are two matrix products. Reading and writing files is not here: see `load.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,19 +15,6 @@ from torch import Tensor
 
 from hrnfit.brief import brief
 from hrnfit.model.face_model import LandmarkSet, ModelInfo, ShapeTangent
-
-
-class LandmarkBasis(NamedTuple):
-    """The model restricted to L landmarks: all that a landmark fit evaluates."""
-
-    mean: Float[Tensor, "L 3"]
-    """mm; zero where the landmark is missing."""
-    identity: Float[Tensor, "I L 3"]
-    """mm per coefficient."""
-    expression: Float[Tensor, "E L 3"]
-    """mm per coefficient."""
-    present: Bool[Tensor, "L"]
-    """False where the model has no such point."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +68,10 @@ class LinearFaceModel:
     def n_albedo(self) -> int:
         return self.albedo_basis.shape[0]
 
+    @property
+    def shape_is_linear(self) -> bool:
+        return True
+
     def shape(
         self, identity: Float[Tensor, "*#B I"], expression: Float[Tensor, "*#B E"]
     ) -> Float[Tensor, "*#B N 3"]:
@@ -108,39 +98,10 @@ class LinearFaceModel:
         offset = torch.tensordot(coefficients, self.albedo_basis, dims=1)
         return self.albedo_mean + enlarge(offset, self.albedo_mean.shape[0])
 
-    def landmark_basis(self, scheme: str) -> LandmarkBasis:
-        """Mean and bases at the landmarks of a scheme (`ibug68`, `mediapipe478`)."""
-        marks = landmark_set(self.landmarks, scheme, self.info.name)
-        present = marks.triangles >= 0
-        corners = self.faces[marks.triangles.clamp_min(0).long()].long()
-        weights = marks.barycentric.to(self.mean) * present[:, None].to(self.mean)
-
-        def at_landmarks(field: Float[Tensor, "K N3"]) -> Float[Tensor, "K L 3"]:
-            points = field.reshape(field.shape[0], self.n_vertices, 3)[:, corners]
-            return (points * weights[None, :, :, None]).sum(dim=2)
-
-        return LandmarkBasis(
-            mean=at_landmarks(self.mean.reshape(1, -1))[0],
-            identity=at_landmarks(self.identity_basis),
-            expression=at_landmarks(self.expression_basis),
-            present=present,
-        )
-
     def to(self, target: torch.dtype | torch.device | str) -> LinearFaceModel:
         """A copy on another device, or with its floating-point constants in another dtype."""
         changed = {f.name: _moved(getattr(self, f.name), target) for f in fields(self)}
         return replace(self, **changed)
-
-
-def landmark_set(landmarks: dict[str, LandmarkSet], scheme: str, model: str) -> LandmarkSet:
-    """The set of that scheme, or an error that lists what the model has."""
-    if scheme not in landmarks:
-        known = ", ".join(sorted(landmarks)) or "none"
-        raise ValueError(
-            f"model '{model}' has no landmark set '{scheme}' (it has: {known}); "
-            f"run `hrnfit models landmarks {model}` to measure mediapipe478"
-        )
-    return landmarks[scheme]
 
 
 def landmark_positions(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,14 @@ from torch import Tensor
 from hrnfit.model import ict, store
 from hrnfit.model.appearance import smooth_albedo
 from hrnfit.model.dense_landmarks import shipped_landmarks
-from hrnfit.model.face_model import LandmarkSet, ModelInfo
+from hrnfit.model.face_model import LandmarkSet, ModelInfo, neutral
+from hrnfit.model.flame import FlameModel
+from hrnfit.model.flame_file import flame_arrays, flame_model
 from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.npz_arrays import read_npz
-from hrnfit.model.validate import FORMAT, check_model_arrays
+from hrnfit.model.stored import StoredModel, with_landmarks
+from hrnfit.model.validate import FORMAT, check_model_arrays, model_type
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -31,7 +33,7 @@ FOREIGN = (".mat", ".h5", ".hdf5", ".pkl", ".npy", ".bin")
 """Endings of model files of others, which `hrnfit models add` converts."""
 
 
-def load_model(name_or_path: str | Path = store.GENERIC) -> LinearFaceModel:
+def load_model(name_or_path: str | Path = store.GENERIC) -> StoredModel:
     """A model by name (`generic`, or one added with `hrnfit models add`), or from a file or folder.
 
     Raises FileNotFoundError when there is none, ModelFormatError naming key, shape and count when the
@@ -57,16 +59,16 @@ def list_models() -> dict[str, Path]:
     return store.model_files()
 
 
-def with_shipped_landmarks(model: LinearFaceModel) -> LinearFaceModel:
+def with_shipped_landmarks(model: StoredModel) -> StoredModel:
     """The model with the dense landmarks that were measured on its mesh, if we ship them and it has
     none of its own."""
-    found = shipped_landmarks(model.mean, model.faces)
-    if found is None or "mediapipe478" in model.landmarks:
+    if "mediapipe478" in model.landmarks:
         return model
-    return replace(model, landmarks=model.landmarks | {"mediapipe478": found})
+    found = shipped_landmarks(neutral(model), model.faces)
+    return model if found is None else with_landmarks(model, "mediapipe478", found)
 
 
-def save_model(model: LinearFaceModel, path: str | Path) -> None:
+def save_model(model: StoredModel, path: str | Path) -> None:
     """Write a model file; nothing is left half-written. Bases and albedo are kept as float16.
 
     Not compressed: inflating a Basel model's maps took three quarters of the time to load it.
@@ -83,8 +85,15 @@ def save_model(model: LinearFaceModel, path: str | Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def model_arrays(model: LinearFaceModel) -> dict[str, Any]:
+def model_arrays(model: StoredModel) -> dict[str, Any]:
     """The arrays of a model file."""
+    if isinstance(model, FlameModel):
+        turns = {"model_type": np.array("flame"), **flame_arrays(model)}
+        return _linear_arrays(model.unposed) | turns
+    return _linear_arrays(model) | {"model_type": np.array("linear")}
+
+
+def _linear_arrays(model: LinearFaceModel) -> dict[str, Any]:
     n = model.n_vertices
     info = model.info
     arrays: dict[str, Any] = {
@@ -121,8 +130,13 @@ def model_arrays(model: LinearFaceModel) -> dict[str, Any]:
     return arrays
 
 
-def _model(arrays: Arrays) -> LinearFaceModel:
+def _model(arrays: Arrays) -> StoredModel:
     """A model from checked arrays."""
+    linear = _linear(arrays)
+    return flame_model(arrays, linear) if model_type(arrays) == "flame" else linear
+
+
+def _linear(arrays: Arrays) -> LinearFaceModel:
     scale = float(arrays["mm_per_unit"])
     names = [str(name) for name in arrays.get("region_names", ())]
     albedo_mean, albedo_basis = _albedo(arrays)

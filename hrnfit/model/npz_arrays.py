@@ -55,7 +55,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     """One entry, its header checked against its length."""
     key = entry.filename.removesuffix(".npy")
     with archive.open(entry) as member:
-        shape, fortran, dtype = _header(member)
+        shape, fortran, dtype = npy_header(member)
         if dtype.hasobject:
             raise ModelFormatError(
                 f"{key}: not a readable npz (it holds Python objects); save plain arrays"
@@ -80,7 +80,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     return buffer.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def npy_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, order and type of an npy stream."""
     version = np.lib.format.read_magic(member)
     readers = {

@@ -37,7 +37,10 @@ def regions_from_landmarks(
         return torch.from_numpy(inside | near)
 
     eyes = [marks[36:42], marks[42:48]]
-    rims = list(boundary_loops(faces, len(vertices))[1:])
+    loops = boundary_loops(faces, len(vertices))
+    # the outer border is the longest in mm: FLAME's neck has fewer vertices than its mouth
+    lengths = [float((vertices[r] - vertices[r.roll(1)]).norm(dim=1).sum()) for r in loops]
+    rims = [r for r, length in zip(loops, lengths, strict=True) if length < max(lengths)]
     eye_rim, mouth_rim = _rims(rims, vertices, points)
     lids = within(eyes[0], LIDS) | within(eyes[1], LIDS)
     lips = within(marks[48:60], LIPS)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
 from hrnfit.check import check_finite, check_shape
+from hrnfit.model.flame_file import check_flame_arrays
 from hrnfit.model.format_error import ModelFormatError
 
 FORMAT = "hrnfit-model-1"
@@ -25,6 +26,14 @@ LONGEST_MODE = 500.0
 
 Arrays = Mapping[str, np.ndarray]
 
+TYPES: dict[str, Callable[[Arrays], None] | None] = {"linear": None, "flame": check_flame_arrays}
+"""Kinds of model that a file can hold, and the check of the keys that only they have."""
+
+
+def model_type(arrays: Arrays) -> str:
+    """Kind of model of a file; those without the key are linear."""
+    return str(arrays.get("model_type", "linear"))
+
 
 def check_model_arrays(arrays: Arrays, label: str) -> None:
     """Raise ModelFormatError with one clear sentence, prefixed by `label`, when anything is off."""
@@ -36,11 +45,18 @@ def check_model_arrays(arrays: Arrays, label: str) -> None:
         )
     if str(arrays["format"]) != FORMAT:
         raise ModelFormatError(f"{label}: format '{arrays['format']}', expected '{FORMAT}'")
+    kind = model_type(arrays)
+    if kind not in TYPES:
+        raise ModelFormatError(
+            f"{label}: model_type '{kind}', expected {' or '.join(TYPES)}; update hrnfit"
+        )
     try:
         _check_shapes(arrays)
         _check_indices(arrays)
         _check_landmarks(arrays)
         _check_values(arrays)
+        if (check_own := TYPES[kind]) is not None:
+            check_own(arrays)
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelFormatError(f"{label}: {error}") from error
 

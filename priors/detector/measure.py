@@ -25,7 +25,8 @@ from torch import Tensor
 from hrnfit.energy.landmark import LandmarkBasis
 from hrnfit.fit.dense_landmarks import DenseSettings, Detect, take_shot
 from hrnfit.fit.detector_noise import SHRINK
-from hrnfit.fit.landmark_views import scheme_basis
+from hrnfit.fit.landmark_views import scheme_points
+from hrnfit.fit.surface_points import mean_expansion
 from hrnfit.model.face_model import FaceModel
 from hrnfit.model.linear import landmark_positions
 from hrnfit.model.load import load_model
@@ -111,7 +112,8 @@ def detector_errors(
 ) -> Errors:
     """Errors on `faces` random faces of a model; those in which no face is found are left out."""
     population, rng = population or Population(), np.random.default_rng(seed)
-    basis, trust = scheme_basis(model, SCHEME)
+    points, trust = scheme_points(model, SCHEME)
+    basis = points.basis(mean_expansion(model))
     marked, deviation = [], []
     for k in range(faces):
         face = random_face(model, rng, population)

@@ -35,7 +35,9 @@ def test_columns_are_the_change_of_the_colours(name):
     p, leaves = problem(blur=2.0)
     look = p._look(leaves)
     layout = Layout.of(leaves)
-    A, place = p._columns(1, torch.arange(look.x_cam.shape[1]), leaves, layout, look)
+    rows = torch.arange(look.x_cam.shape[1])
+    shapes = p._shapes(p.state_with(leaves), rows)
+    A, place = p._columns(1, rows, leaves, layout, look, shapes)
     own = layout.columns((name, None if name == "identity" else 1))
     if name == "log_focal":
         own = slice(layout.offsets[name] + 1, layout.offsets[name] + 2)
@@ -72,8 +74,10 @@ def dense(p: _Problem, leaves: dict[str, Tensor], layout: Layout) -> tuple[Tenso
     agreed = look.agreed
     views, texels = agreed.weight.shape
     A = torch.zeros(views, texels, 3, layout.size, dtype=torch.float64)
+    rows = torch.arange(texels)
+    shapes = p._shapes(p.state_with(leaves), rows)
     for v in range(views):
-        own, place = p._columns(v, torch.arange(texels), leaves, layout, look)
+        own, place = p._columns(v, rows, leaves, layout, look, shapes)
         A[v, ..., place] = own.view(texels, 3, -1)
     w = (agreed.weight * p._settings.evidence / agreed.seen)[..., None, None]
     A = A - (w * A).sum(0) / w.sum(0).clamp_min(1e-12)

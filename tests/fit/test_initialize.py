@@ -48,6 +48,7 @@ class SmallFace:
     info = ModelInfo("small", "Apache-2.0", True, "this test")
     n_identity, n_expression, n_albedo = IDENTITY, EXPRESSION, 0
     expression_names = ("a", "b", "c")
+    shape_is_linear = True
     regions: dict[str, Tensor] = field(default_factory=dict)
     mirror: Tensor | None = None
 

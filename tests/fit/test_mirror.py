@@ -58,10 +58,16 @@ def test_mirrored_scene_is_the_flipped_scene():
 
 def test_expressions_change_sides():
     names = ("smile_L", "smile_R", "jawOpen", "jawLeft", "jawRight", "eyeLookInLeft", "frown_L")
-    assert mirrored_expressions(names).tolist() == [1, 0, 2, 4, 3, 5, 6]
+    assert mirrored_expressions(names).mode.tolist() == [1, 0, 2, 4, 3, 5, 6]
     leaves = {"expression": torch.arange(7.0)[None]}
     out = with_mirror(leaves, mirrored_expressions(names))["expression"]
     assert out.tolist() == [[0, 1, 2, 3, 4, 5, 6], [1, 0, 2, 4, 3, 5, 6]]
+
+
+def test_turns_change_sides_and_signs():
+    names = tuple(f"{joint}_{axis}" for joint in ("jaw", "left_eye", "right_eye") for axis in "xyz")
+    out = with_mirror({"expression": torch.arange(9.0)[None]}, mirrored_expressions(names))
+    assert out["expression"][1].tolist() == [0, -1, -2, 6, -7, -8, 3, -4, -5]
 
 
 def tied(free: tuple[str, ...]):

@@ -16,9 +16,10 @@ from hrnfit.fit.shared_skin import (
     SharedSkin,
     SkinSettings,
     focal_deviations,
+    local_shape,
+    neutral_shape,
     outside_regions,
     pose_deviations,
-    shape_basis,
 )
 from tests.fit.small_scene import face, truth_scene
 from tests.fit.test_map_stage import own_frames
@@ -97,16 +98,20 @@ def vertices_of(*marked: int) -> Tensor:
     return mask
 
 
-def test_shape_basis_is_what_coefficients_do_to_the_texels():
+def test_local_shape_is_what_coefficients_do_to_the_texels():
     model, texels = face(), truth_scene()[0].texels(48)
     identity, expression = torch.tensor([0.5, -1.0, 0.3, 2.0]), torch.tensor([0.4, 0.0, -0.7])
-    mean, own, other = shape_basis(model, texels, identity)
+    mean, own, other = neutral_shape(model, texels, identity)
     assert own.shape == (len(texels.flat), 3, 4)
     assert other.shape == (len(texels.flat), 3, 3)
     there = texels.interpolate(model.shape(identity, expression))
     assert torch.allclose(mean + own @ identity + other @ expression, there, atol=1e-3)
     assert torch.allclose(mean, texels.interpolate(model.mean), atol=1e-4)
-    assert shape_basis(model.to(torch.float64), texels, identity.double())[1].dtype == torch.float64
+    elsewhere = local_shape(model, texels, identity, expression)
+    assert torch.allclose(elsewhere.mean, mean, atol=1e-4)
+    assert torch.allclose(elsewhere.only(torch.tensor([3])).identity, own[3:4], atol=1e-4)
+    double = neutral_shape(model.to(torch.float64), texels, identity.double())
+    assert double.identity.dtype == torch.float64
 
 
 @pytest.mark.parametrize("region", MOVING)

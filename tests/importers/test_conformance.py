@@ -21,6 +21,7 @@ from hrnfit.model.load import load_model
 from tests.importers.write_bfm09 import write_bfm09, write_bfm09_raw
 from tests.importers.write_bfm_hdf5 import write_bfm17, write_bfm19, write_bfm19_by_hand
 from tests.importers.write_faceverse import write_faceverse, write_faceverse_v4
+from tests.importers.write_flame import write_flame
 from tests.importers.write_hifi3d import write_hifi3d, write_hifi3dpp
 from tests.importers.write_ict import write_compact_ict
 from tests.importers.written import Written
@@ -36,6 +37,7 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "faceverse_v4": write_faceverse_v4,
     "hifi3d": write_hifi3d,
     "hifi3dpp": write_hifi3dpp,
+    "flame": write_flame,
 }
 
 
