@@ -6,15 +6,15 @@ Python 3 as plain arrays; DECA's embedding holds tensors. `restricted_pickle` re
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hrnfit.importers.pickled_arrays import array_of, single
-from hrnfit.importers.restricted_pickle import LARGEST, read_pickle, unpickled
+from hrnfit.importers.npy_dict import saved_object
+from hrnfit.importers.pickled_arrays import array_of
+from hrnfit.importers.restricted_pickle import read_pickle
 from hrnfit.model.format_error import ModelFormatError
 
 MODEL_KEYS = (
@@ -54,7 +54,7 @@ def model(path: Path, _options: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def embedding(path: Path, _options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Arrays of a landmark embedding, a pickle or what `np.save` makes of a dictionary."""
-    content = read_pickle(path) if path.suffix == ".pkl" else _saved_object(path)
+    content = read_pickle(path) if path.suffix == ".pkl" else saved_object(path)
     found = _dictionary(content, "a landmark embedding")
     arrays = {key: _compact(key, found[key]) for key in EMBEDDING_KEYS if key in found}
     if not arrays:
@@ -82,17 +82,3 @@ def _compact(key: str, value: Any) -> np.ndarray:
         over="ignore", invalid="ignore"
     ):  # the importer says which number is too large
         return array.astype(np.float32)
-
-
-def _saved_object(path: Path) -> Any:
-    """The object in an npy file of object type without axes."""
-    if path.stat().st_size > LARGEST:
-        raise ModelFormatError(f"{path.stat().st_size} bytes, more than any embedding has")
-    stream = io.BytesIO(path.read_bytes())
-    version = np.lib.format.read_magic(stream)
-    if version != (1, 0):
-        raise ModelFormatError(f"array format {version}; expected what numpy.save writes")
-    _, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if not dtype.hasobject:
-        raise ModelFormatError(f"an array of {dtype}; expected a dictionary of landmarks")
-    return single(unpickled(stream.read()))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from hrnfit.model.format_error import ModelFormatError
 
-class Refused(ValueError):
+
+class Refused(ModelFormatError):
     """A pickle asks for something that is no data."""
 
 

@@ -68,7 +68,7 @@ def test_mirrored_files_are_refused(tmp_path):
         ("keypoints", np.full(66, 10**7), "keypoints: vertices 10000000"),
         ("exBase", None, "missing exBase"),
         ("texBase", None, "missing texBase; it holds"),
-        ("idBase", {"a": 1}, "idBase: expected numbers or texts, got object"),
+        ("idBase", {"a": 1}, "idBase: expected an array, got dict"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path, key, value, sentence):
@@ -93,7 +93,7 @@ def test_nothing_in_a_pickle_is_run(tmp_path, call):
     path = write_faceverse(tmp_path).path
     argument = b"" if call is pickle.loads else str(made)
     changed(path, extra=Harm(call, argument))
-    with pytest.raises(ModelFormatError, match="its pickle asks for"):
+    with pytest.raises(ModelFormatError, match=r"it asks for .*arrays and nothing else"):
         import_model("faceverse", path, "x")
     assert not made.exists()
 
@@ -104,7 +104,7 @@ def test_plain_dictionaries_only(tmp_path):
     with pytest.raises(ModelFormatError, match=r"an array of float64 \(3,\), expected one pickled"):
         read(path, {"keys": []})
     np.save(path, np.array([1, 2, None], dtype=object)[:1], allow_pickle=True)
-    with pytest.raises(ModelFormatError, match="holds a ndarray, expected a dictionary"):
+    with pytest.raises(ModelFormatError, match=r"an array of object \(1,\), expected one pickled"):
         read(path, {"keys": []})
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(ModelFormatError, match=r"not an \.npy file"):
@@ -129,5 +129,5 @@ def test_other_codecs_are_turned_away(tmp_path):
     import _codecs
 
     changed(path, extra=Harm(_codecs.encode, "x", "zip"))
-    with pytest.raises(ModelFormatError, match="asks for the codec 'zip'"):
+    with pytest.raises(ModelFormatError, match="encodes something that is no latin-1 text"):
         import_model("faceverse", path, "x")
