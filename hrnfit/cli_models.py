@@ -72,7 +72,7 @@ def add(
         kind: Its format; `hrnfit models kinds` lists them.
         path: The file or folder.
         name: Name to use it by, as in `--model NAME`; the kind without.
-        part: Part of the mesh, where the kind has several: for ict face or head.
+        part: Part of the mesh, where the kind has several: for ict face, head, either with +eyes and +teeth, or full.
         extras: Folder of companion files, where they do not lie beside the file.
         replace_existing: Overwrite a model of that name.
     """
