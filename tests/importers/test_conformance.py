@@ -18,11 +18,12 @@ from hrnfit.importers.kinds import KINDS, add_model, import_model
 from hrnfit.model.face_model import FaceModel, forward_tangent
 from hrnfit.model.linear import landmark_positions
 from hrnfit.model.load import load_model
-from tests.importers.write_ict import write_compact_ict
+from tests.importers.write_ict import write_compact_ict, write_full_ict
 from tests.importers.written import Written
 
 WRITERS: dict[str, Callable[[Path], Written]] = {
     "ict": write_compact_ict,
+    "ict-full": write_full_ict,
 }
 
 
