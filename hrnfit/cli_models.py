@@ -1,4 +1,4 @@
-"""`hrnfit models list | info | kinds | add | landmarks`: which face models there are, and adding another."""
+"""`hrnfit models list | info | kinds | add | get | landmarks`: which face models there are, and adding another."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from hrnfit.importers.get import get_model, licence_notice
 from hrnfit.importers.kinds import KINDS, ImportOptions, add_model
 from hrnfit.model import store
 from hrnfit.model.linear import LinearFaceModel
@@ -86,6 +87,53 @@ def add(
         console.print(f"next: hrnfit models landmarks {name}   (dense landmarks, a minute)")
 
 
+def get(
+    source: tyro.conf.Positional[str],
+    name: str | None = None,
+    part: str | None = None,
+    accept_licence: bool = False,
+    base_url: str | None = None,
+    keep_files: bool = False,
+    replace_existing: bool = False,
+) -> None:
+    """Download a model from its public repository, checksums verified, and keep it under a name.
+
+    Args:
+        source: Which: ict.
+        name: Name to use it by, as in `--model NAME`; that of the source without.
+        part: Part of the mesh: for ict face, head, either with +eyes and +teeth, or full.
+        accept_licence: You have read the licence and accept it; without, it is shown and nothing is downloaded.
+        base_url: Address of a mirror with the same files.
+        keep_files: Leave the downloaded files for another import.
+        replace_existing: Overwrite a model of that name.
+    """
+    console = Console()
+    console.print(licence_notice(source), highlight=False, soft_wrap=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("downloading", total=None, visible=accept_licence)
+        model, target = get_model(
+            source,
+            name or source,
+            ImportOptions(part=part),
+            accept_licence=accept_licence,
+            base_url=base_url,
+            keep_files=keep_files,
+            replace_existing=replace_existing,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(f"added '{name or source}': {target}")
+    if "mediapipe478" not in model.landmarks:
+        console.print(
+            f"next: hrnfit models landmarks {name or source}   (dense landmarks, a minute)"
+        )
+
+
 def landmarks(model: tyro.conf.Positional[str], samples: int = 4) -> None:
     """Measure where the detector sees its 478 points on a model, and write them into its file.
 
@@ -128,6 +176,7 @@ def main(arguments: Sequence[str]) -> None:
         "info": info,
         "kinds": kinds,
         "add": add,
+        "get": get,
         "landmarks": landmarks,
     }
     given = [argument for argument in arguments if argument != "--debug"]
