@@ -1,4 +1,4 @@
-"""`hrnfit models list | info | kinds | add | get | landmarks`: which face models there are, and adding another."""
+"""`hrnfit models list | info | kinds | add | get | check | landmarks`: which face models there are, and adding another."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from hrnfit.importers.checks.finding import Finding, Verdict
+from hrnfit.importers.checks.model import check_model, worst
 from hrnfit.importers.get import get_model, licence_notice
 from hrnfit.importers.kinds import KINDS, ImportOptions, add_model
+from hrnfit.io.image import png_bytes
 from hrnfit.model import store
+from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.load import load_model, save_model
+from hrnfit.tree import write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +140,52 @@ def get(
         )
 
 
+def check(model: tyro.conf.Positional[str], picture: Path | None = None) -> None:
+    """Check a model: bases, mesh, chart, albedo, landmarks; a table, and a picture. Exit code 1 if anything fails.
+
+    Args:
+        model: Name of a model, or its file.
+        picture: PNG file to write; NAME_check.png beside the file, or here for a model given by name.
+    """
+    from hrnfit.fit.model_sheet import model_sheet
+    from hrnfit.render.cpu import CpuRasterizer
+
+    path = store.resolve(model)
+    try:
+        loaded = load_model(model)
+    except ModelFormatError as error:
+        show_findings((Finding("file", Verdict.FAIL, "not readable", str(error)),))
+        raise SystemExit(1) from error
+    findings = check_model(loaded)
+    show_findings(findings)
+    console = Console()
+    if findings[0].verdict is not Verdict.FAIL:  # numbers that are none cannot be drawn
+        folder = Path() if model in store.model_files() else path.parent
+        target = picture or folder / f"{path.stem}_check.png"
+        codes = model_sheet(loaded, CpuRasterizer(), f"{loaded.info.name}: {_counted(findings)}")
+        write_bytes(target, png_bytes(codes))
+        console.print(f"picture: {target}", soft_wrap=True)
+    console.print(f"{loaded.info.name}: {_counted(findings)}")
+    if worst(findings) is Verdict.FAIL:
+        raise SystemExit(1)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """A table of findings."""
+    colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+    table = Table("checked", "", "measured", "what to do")
+    for finding in findings:
+        verdict = f"[{colours[finding.verdict]}]{finding.verdict.value}[/]"
+        table.add_row(finding.name, verdict, escape(finding.measured), escape(finding.advice))
+    Console().print(table)
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    counts = [(v, sum(f.verdict is v for f in findings)) for v in (Verdict.FAIL, Verdict.WARN)]
+    found = ", ".join(f"{count} {verdict.value}" for verdict, count in counts if count)
+    return found or "all ok"
+
+
 def landmarks(model: tyro.conf.Positional[str], samples: int = 4) -> None:
     """Measure where the detector sees its 478 points on a model, and write them into its file.
 
@@ -177,6 +229,7 @@ def main(arguments: Sequence[str]) -> None:
         "kinds": kinds,
         "add": add,
         "get": get,
+        "check": check,
         "landmarks": landmarks,
     }
     given = [argument for argument in arguments if argument != "--debug"]
