@@ -1,10 +1,10 @@
 """One chart for an ICT head with eyes and a mouth behind its skin.
 
 The skin has the chart it has without them. What lies behind an opening and moves with it is laid inside
-the opening: the bag behind the lips fills the mouth's hole without a seam, and the front of each eyeball
-stands in its eye's hole. A deformation map is smooth over the chart, so it moves them with lips and
-lids, and no eyeball comes through a lid. Everything else (teeth, gums and tongue, the eyeballs' backs and
-irises) lies in the corners of the square, which the skin leaves free, as in the file's own chart.
+the opening: the bag behind the lips fills the mouth's hole without a seam, and each eyeball lies in its
+eye's hole. A deformation map is smooth over the chart, so it moves them with lips and lids, and no
+eyeball comes through a lid. Teeth, gums and tongue lie in the corners of the square, which the skin
+leaves free, as in the file's own chart: no skin pulls at them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,9 @@ from hrnfit.geometry.mesh import boundary_loops
 from hrnfit.geometry.uv_extend import extend_chart
 from hrnfit.model.eye_caps import eye_openings
 from hrnfit.model.format_error import ModelFormatError
-from hrnfit.model.ict_islands import (
-    Group,
-    Islands,
-    Place,
-    box,
-    by_sense,
-    cells,
-    connected,
-    laid_out,
-)
+from hrnfit.model.ict_ball import Ellipse, unrolled_ball
+from hrnfit.model.ict_islands import Islands, Laid, Place, box, by_sense, cells, in_place, laid_out
+from hrnfit.model.ict_parts import EXTRAS
 
 SOCKET = "mouth_socket"
 """The piece that is one surface with the skin."""
@@ -46,18 +39,10 @@ EDGE = 0.004
 """Free border of the square around the boxes, UV."""
 
 FILLING, LEAST_FILLING = 0.85, 0.1
-"""Radii of an eyeball's front over half the length and width of its opening, at most and at least."""
+"""Radii of an eyeball over half the length and width of its opening, at most and at least."""
 
 LEAST_GAP = 0.002
-"""Distance of an eyeball's front from the lids in the chart, UV: one texel at 512."""
-
-
-class Ellipse(NamedTuple):
-    """Where an eyeball's front stands in the chart."""
-
-    centre: Float[np.ndarray, "2"]
-    radii: Float[np.ndarray, "2 2"]
-    """Rows: half axes of the front's u and v."""
+"""Distance of an eyeball from the lids in the chart, UV: one texel at 512."""
 
 
 class Chart(NamedTuple):
@@ -66,8 +51,9 @@ class Chart(NamedTuple):
     uv: Float[Tensor, "Nuv 2"]
     uv_faces: Int[Tensor, "F 3"]
     eyes: tuple[Ellipse, ...]
+    """Where the eyeballs lie."""
     boxes: tuple[tuple[str, Place], ...]
-    """What lies in the corners: `teeth`, `gums_tongue`, and `eyeballs` for all of them but the fronts."""
+    """What lies in the corners: `teeth`, `gums_tongue`."""
     mouth: Float[np.ndarray, "K 2"] | None
     """Polygon of the mouth's opening, where the bag behind the lips lies in it."""
 
@@ -92,47 +78,27 @@ def full_chart(
     uv, mouth = 0.5 + shrink * (skin_uv - 0.5), None
     if SOCKET in pieces:
         uv, mouth = _with_socket(points, faces, skin, pieces[SOCKET], uv)
-    behind = {name: mask for name, mask in pieces.items() if name != SOCKET}
-    if not behind:
-        return Chart(uv, faces, (), (), mouth)
-    if islands is None:
-        name = next(iter(behind))
-        raise ModelFormatError(f"{name}: its triangles have no texture coordinates in the file")
-    openings = [_opening(points, faces[skin[faces.long()].all(dim=1)], uv, eye) for eye in eyes]
-    fronts, cornered = _sorted(points, faces, behind, islands, eyes, openings)
-    layout = [(front, _around(ellipse)) for front, ellipse in fronts]
+    parts: list[Laid] = []
+    balls: list[Ellipse] = []
+    taken: list[tuple[str, Place]] = []
     boxes = _boxes(CORNER["teeth" in pieces])
-    for name, groups in cornered.items():
-        layout += zip(groups, _shared(boxes[name], len(groups)), strict=True)
-    taken = tuple((name, place) for name in cornered for place in boxes[name])
-    placed, corners = laid_out(uv, faces, layout, islands)
-    return Chart(placed, corners, tuple(ellipse for _, ellipse in fronts), taken, mouth)
-
-
-def _sorted(
-    points: Tensor,
-    faces: Tensor,
-    pieces: dict[str, Tensor],
-    islands: Islands,
-    eyes: Tensor,
-    openings: list[Ellipse | None],
-) -> tuple[list[tuple[Group, Ellipse]], dict[str, list[Group]]]:
-    """Fronts of the eyeballs with their openings, and what goes into corners, by name of the corner."""
-    fronts: list[tuple[Group, Ellipse]] = []
-    cornered: dict[str, list[Group]] = {}
     for name, mask in pieces.items():
         mine = mask[faces.long()].all(dim=1).nonzero()[:, 0].numpy()
-        if not name.startswith("eyeball"):
-            cornered[name] = by_sense(mine, islands)
-            continue
-        front, rest = _eyeball(points, faces, mine, islands)
-        opening = openings[int((eyes - points[mask].mean(dim=0)).norm(dim=1).argmin())]
-        if opening is None:
-            rest = [front, *rest]
-        else:
-            fronts.append((front, opening))
-        cornered.setdefault("eyeballs", []).extend(g for r in rest for g in by_sense(r, islands))
-    return fronts, cornered
+        if name in EXTRAS["eyes"]:
+            eye = eyes[(eyes - points[mask].mean(dim=0)).norm(dim=1).argmin()]
+            skin_faces = faces[skin[faces.long()].all(dim=1)]
+            balls.append(_opening(points, skin_faces, uv, eye) or _inscribed(boxes[name][0]))
+            parts.append(unrolled_ball(points.numpy(), faces.numpy(), mine, balls[-1]))
+        elif name != SOCKET:
+            if islands is None:
+                raise ModelFormatError(
+                    f"{name}: its triangles have no texture coordinates in the file"
+                )
+            groups = by_sense(mine, islands)
+            places = _shared(boxes[name], len(groups))
+            parts += [in_place(*at, islands) for at in zip(groups, places, strict=True)]
+            taken += [(name, place) for place in boxes[name]]
+    return Chart(*laid_out(uv, faces, parts), tuple(balls), tuple(taken), mouth)
 
 
 def _with_socket(
@@ -150,19 +116,6 @@ def _with_socket(
     out = uv.clone()
     out[both] = extend_chart(points[both], number[near], uv[both], skin[both])
     return out, uv[rim.long()].numpy()
-
-
-def _eyeball(
-    points: Tensor, faces: Tensor, mine: Group, islands: Islands
-) -> tuple[Group, list[Group]]:
-    """Triangles of the front: the island of the foremost vertex; and the others by connected mesh."""
-    corners = faces.numpy()[mine]
-    foremost = corners.ravel()[int(points[:, 2].numpy()[corners.ravel()].argmax())]
-    island = connected(islands.uv_faces[mine])
-    front = island == island[(corners == foremost).any(axis=1).argmax()]
-    mesh = connected(corners)
-    rest = [mine[~front & (mesh == k)] for k in np.unique(mesh)]
-    return mine[front], [part for part in rest if len(part)]
 
 
 def _opening(points: Tensor, faces: Tensor, uv: Tensor, eye: Float[Tensor, "3"]) -> Ellipse | None:
@@ -188,18 +141,20 @@ def _opening(points: Tensor, faces: Tensor, uv: Tensor, eye: Float[Tensor, "3"])
     return None
 
 
-def _around(ellipse: Ellipse) -> Place:
-    """The parallelogram around an ellipse."""
-    return Place(ellipse.centre - ellipse.radii.sum(axis=0), 2.0 * ellipse.radii)
+def _inscribed(place: Place) -> Ellipse:
+    """Where an eyeball goes whose eye is no hole."""
+    return Ellipse(place.corner + 0.5 * place.axes.sum(axis=0), 0.5 * place.axes)
 
 
 def _boxes(side: float) -> dict[str, tuple[Place, ...]]:
     """The corners of the square, by what may lie in them."""
     low, high = (EDGE, EDGE + side), (1.0 - EDGE - side, 1.0 - EDGE)
+    spare = box(high[0], low[0], high[1], low[1])
     return {
         "teeth": (box(low[0], high[0], low[1], high[1]), box(low[0], low[0], low[1], low[1])),
         "gums_tongue": (box(high[0], high[0], high[1], high[1]),),
-        "eyeballs": (box(high[0], low[0], high[1], low[1]),),
+        "sclera_l": (cells(spare, 2)[0],),
+        "sclera_r": (cells(spare, 2)[1],),
     }
 
 

@@ -1,8 +1,8 @@
 """Islands of a file's own texture coordinates, laid into places of another chart.
 
 A group is a set of triangles whose islands lie beside each other in the file without overlap. The chart of
-the published teeth shows one side of the mouth as the mirror image of the other, and the rim of an
-iris is folded back over it: what turns the other way becomes a group of its own, mirrored as a whole.
+the published teeth shows one side of the mouth as the mirror image of the other: what turns the other
+way becomes a group of its own, mirrored as a whole.
 """
 
 from __future__ import annotations
@@ -39,6 +39,16 @@ class Place(NamedTuple):
     corner: Float[np.ndarray, "2"]
     axes: Float[np.ndarray, "2 2"]
     """Rows: the way of the box's u, and of its v."""
+
+
+class Laid(NamedTuple):
+    """Triangles with places of their own in the chart."""
+
+    mine: Group
+    spots: Float[np.ndarray, "P 2"]
+    """UV."""
+    triangles: Int[np.ndarray, "G 3"]
+    """Of the spots, one per triangle of the group."""
 
 
 def box(left: float, top: float, right: float, bottom: float) -> Place:
@@ -83,28 +93,28 @@ def by_sense(mine: Group, islands: Islands) -> list[Group]:
     return [mine[kind == k] for k in np.unique(kind)]
 
 
+def in_place(mine: Group, place: Place, islands: Islands) -> Laid:
+    """A group in its place, turning as skin does: clockwise on the page, v being down."""
+    distinct, corner = np.unique(islands.uv_faces[mine], return_inverse=True)
+    triangles = corner.reshape(-1, 3)
+    spots = islands.uv[distinct].astype(np.float64)
+    spots = (spots - spots.min(axis=0)) / np.maximum(np.ptp(spots, axis=0), 1e-9)
+    if signed_areas(spots @ place.axes, triangles).sum() > 0:
+        spots[:, 0] = 1.0 - spots[:, 0]
+    return Laid(mine, place.corner + spots @ place.axes, triangles)
+
+
 def laid_out(
-    uv: Float[Tensor, "N 2"],
-    faces: Int[Tensor, "F 3"],
-    layout: list[tuple[Group, Place]],
-    islands: Islands,
+    uv: Float[Tensor, "N 2"], faces: Int[Tensor, "F 3"], parts: list[Laid]
 ) -> tuple[Float[Tensor, "Nuv 2"], Int[Tensor, "F 3"]]:
-    """A chart with one place per vertex, in which the groups' triangles lie in their own places instead;
+    """A chart with one place per vertex, in which some triangles lie in places of their own instead;
     without coordinates that nothing uses."""
     chart, corners = [uv.double().numpy()], faces.numpy().astype(np.int64)
-    moved = np.concatenate([np.zeros(0, dtype=np.int64), *(mine for mine, _ in layout)])
-    sense = signed_areas(chart[0], np.delete(corners, moved, axis=0)).sum()
     first = len(uv)
-    for mine, place in layout:
-        distinct, corner = np.unique(islands.uv_faces[mine], return_inverse=True)
-        triangles = corner.reshape(-1, 3)
-        spots = islands.uv[distinct].astype(np.float64)
-        spots = (spots - spots.min(axis=0)) / np.maximum(np.ptp(spots, axis=0), 1e-9)
-        if signed_areas(spots @ place.axes, triangles).sum() * sense < 0:
-            spots[:, 0] = 1.0 - spots[:, 0]
-        chart.append(place.corner + spots @ place.axes)
-        corners[mine] = triangles + first
-        first += len(distinct)
+    for part in parts:
+        chart.append(part.spots)
+        corners[part.mine] = part.triangles + first
+        first += len(part.spots)
     used, corner = np.unique(corners, return_inverse=True)
     placed = torch.from_numpy(np.concatenate(chart)[used]).to(uv)
     return placed, torch.from_numpy(corner.reshape(-1, 3)).to(faces)

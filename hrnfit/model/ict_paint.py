@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.model.ict_ball import radius_of
 from hrnfit.model.ict_chart import Chart
 from hrnfit.model.linear import enlarge
 
@@ -24,9 +25,8 @@ IRIS = (0.11, 0.075, 0.05)
 PUPIL = (0.012, 0.012, 0.012)
 """Linear RGB."""
 
-IRIS_SHARE, PUPIL_SHARE = 0.19, 0.07
-"""Radii on the front of the published eyeball over its own: 12 mm and 4.5 mm across on a ball of
-31 mm, as its texture coordinates lay them out."""
+IRIS_ANGLE, PUPIL_ANGLE = 0.39, 0.15
+"""From the ball's axis, rad: 12 mm and 4.5 mm across on a ball of 31 mm."""
 
 
 def painted_mean(
@@ -45,10 +45,11 @@ def painted_mean(
     if chart.mouth is not None:
         polygon = np.rint((chart.mouth * size - 0.5) * 16).astype(np.int32)
         cv2.fillPoly(image, [polygon.reshape(-1, 1, 2)], GUMS, shift=4)
+    iris, pupil = radius_of(np.array([IRIS_ANGLE, PUPIL_ANGLE]))
     grid = np.stack(np.meshgrid(centre, centre), axis=2)
     for ellipse in chart.eyes:
         radius = np.linalg.norm((grid - ellipse.centre) @ np.linalg.inv(ellipse.radii), axis=2)
         edge = 1.0 + 1.5 / (size * np.linalg.norm(ellipse.radii, axis=1).min())
-        for share, colour in ((edge, WHITE), (IRIS_SHARE, IRIS), (PUPIL_SHARE, PUPIL)):
+        for share, colour in ((edge, WHITE), (iris, IRIS), (pupil, PUPIL)):
             image[radius < share] = colour
     return torch.from_numpy(image)

@@ -2,7 +2,9 @@
 
 The pieces and their ranges of vertices are those of the table in the README of ICT-FaceKit. What lies
 over an eyeball (lacrimal fluid, blend and occlusion meshes, eyelashes) and the sockets behind it are
-left out: they are shells for a shader, and an opaque render would see them instead of the eye.
+left out: they are shells for a shader, and an opaque render would see them instead of the eye. So are
+the irises: they lie 0.3 mm behind the eyeball's clear front, which hides them from an opaque render, and
+come through it as soon as a fit moves one more than the other.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ SLICES: Slices = {
     "mouth_socket": (11248, 13294),
     "gums_tongue": (14062, 17039),
     "teeth": (17039, 21451),
-    "eyeball_l": (21451, 23021),
-    "eyeball_r": (23021, 24591),
+    "sclera_l": (21451, 22221),
+    "sclera_r": (23021, 23791),
 }
 """First vertex and the one after the last of each piece that can be kept."""
 
@@ -33,7 +35,7 @@ BASES = {"face": "face", "head": "head_neck"}
 """What a part may begin with, and the last piece of it: all vertices up to its end are taken."""
 
 EXTRAS = {
-    "eyes": ("eyeball_l", "eyeball_r"),
+    "eyes": ("sclera_l", "sclera_r"),
     "teeth": ("mouth_socket", "gums_tongue", "teeth"),
 }
 """What may be added."""
@@ -48,7 +50,7 @@ class Part:
     base: str = "face"
     """A name of `BASES`."""
     eyes: bool = False
-    """The eyeballs with their irises, in place of fronts that we make."""
+    """The eyeballs, in place of fronts that we make."""
     teeth: bool = False
     """Teeth, gums, tongue and the bag behind the lips."""
 

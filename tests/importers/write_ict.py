@@ -45,25 +45,25 @@ def write_compact_ict(folder: Path, seed: int = 0) -> Written:
 
 
 def compact_full_arrays(seed: int = 0) -> dict[str, np.ndarray]:
-    """A compact file with every piece: cm; an expression of the whole, one of an eye, one of the irises."""
+    """A compact file with every piece: cm; two expressions of the skin, one of an eye, one of the irises."""
     rng = np.random.default_rng(seed)
     head = small_head()
     n = len(head.points)
     identity = smooth_fields(rng, head.points, 4) * 2.0
-    start, stop = head.slices["eyeball_l"]
+    start, stop = head.slices["sclera_l"]
     gaze, pupils = np.zeros((n, 3)), np.zeros((n, 3))
     arm = head.points[start:stop] - EYES[0]
     gaze[start:stop] = np.cross([0.0, 0.3, 0.0], arm)
     pupils[head.irises] = [0.0, 0.0, -1.0]
-    expression = np.stack([smooth_fields(rng, head.points, 1)[0] * 3.0, gaze, pupils])
-    expression[0, head.slices["eyeball_l"][0] :] = 0.0
+    expression = np.stack([*(smooth_fields(rng, head.points, 2) * 3.0), gaze, pupils])
+    expression[:2, head.slices["sclera_l"][0] :] = 0.0
     return {
         "mean": np.float32(head.points / 10.0),
         "id_basis": np.float16(identity / 10.0),
         "exp_basis": np.float16(expression / 10.0),
         "tris": head.faces.astype(np.int32),
         "lm68": head.marks,
-        "exp_names": np.array(["jawOpen", "eyeLookIn_L", "pupilDilate"]),
+        "exp_names": np.array(["jawOpen", "mouthLeft", "eyeLookIn_L", "pupilDilate"]),
         "meta": np.array(json.dumps({"vertex_slices": head.slices})),
         "uv": np.float32(head.uv),
         "tris_uv": head.uv_faces.astype(np.int32),
@@ -71,20 +71,21 @@ def compact_full_arrays(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def write_full_ict(folder: Path, seed: int = 0) -> Written:
-    """All pieces; the mean of y and z of the skin moves to the origin."""
+    """All pieces, of which the irises and what moves them go; the skin's mean of y and z moves to the origin."""
     arrays = compact_full_arrays(seed)
     path = folder / "full.npz"
     np.savez_compressed(path, **arrays)
     skin = small_head().slices["head_neck"][1]
+    kept = ~small_head().irises
     mean = arrays["mean"].astype(np.float64) * 10.0
     centred = mean - mean[:skin].mean(axis=0) * [0.0, 1.0, 1.0]
 
     def shape(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         out = centred.copy()
-        for key, weights in (("id_basis", a), ("exp_basis", b)):
-            for weight, mode in zip(weights, arrays[key], strict=True):
+        for modes, weights in ((arrays["id_basis"], a), (arrays["exp_basis"][:3], b)):
+            for weight, mode in zip(weights, modes, strict=True):
                 out += weight * 10.0 * mode.astype(np.float64)
-        return out
+        return out[kept]
 
     return Written(
         "ict",

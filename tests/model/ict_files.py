@@ -1,7 +1,7 @@
 """A small ICT-like head with everything the published one has: head ring, mouth's bag, gums, teeth, eyeballs.
 
-As in the published files some islands of the chart are mirrored (a tooth, the back of an eyeball), and the
-rim of each iris is folded back over it.
+As in the published files one tooth's island of the chart is mirrored, and behind each eyeball's front lies an
+iris, which is not to be kept.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def small_head() -> Head:
     other = _patch(mesh, (-4.0, -35.0, 34.0), 3.0, 4, (3.55, 0.55, 0.4), mirrored=True)
     slices["teeth"] = (teeth[0], other[1])
     irises = []
-    for name, middle in zip(("eyeball_l", "eyeball_r"), EYES, strict=True):
+    for name, middle in zip(("sclera_l", "sclera_r"), EYES, strict=True):
         slices[name], iris = _eyeball(mesh, np.array(middle))
         irises.append(iris)
     inside = np.zeros(mesh.count, dtype=bool)
@@ -137,7 +137,7 @@ def _patch(
 
 
 def _eyeball(mesh: Mesh, middle: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
-    """A ball with the front and the back as islands, and an iris with a folded rim inside."""
+    """A ball that looks a little outwards, and an iris inside; the ball's range and the iris' vertices."""
     sides, rings = 16, 9
     around = np.arange(sides) * 2.0 * np.pi / sides
     circle = np.stack([np.cos(around), np.sin(around)], 1)
@@ -148,34 +148,21 @@ def _eyeball(mesh: Mesh, middle: np.ndarray) -> tuple[tuple[int, int], np.ndarra
     index = [np.zeros(sides, dtype=int)]
     index += [1 + sides * k + np.arange(sides) for k in range(len(polar))]
     index.append(np.full(sides, 1 + sides * len(polar)))
-    last = 5
-    faces, uv_faces = [], []
-    uv = [[[0.5, 0.5]], *(0.5 + 0.5 * k / last * circle for k in range(1, last + 1))]
-    small = [
-        0.08 + 0.08 * (rings - 1 - k) / (rings - 1 - last) * circle for k in range(last, rings - 1)
+    bands = [
+        band
+        for k in range(rings - 1)
+        for band in _quads(index[k], index[k + 1], top=k == 0, bottom=k == rings - 2)
     ]
-    uv += [*small, [[0.08, 0.08]]]
-    shift = sides  # the ring between front and back has two places
-    for k in range(rings - 1):
-        outer, inner = index[k + 1], index[k]
-        ring = np.concatenate(_quads(inner, outer, top=k == 0, bottom=k == rings - 2))
-        faces.append(ring)
-        uv_faces.append(ring + (shift if k >= last else 0))
-    slot = np.concatenate([np.asarray(part, dtype=float).reshape(-1, 2) for part in uv])
-    first, total = mesh.count, 2 + sides * len(polar)
-    every = np.concatenate(faces)
-    start, _ = mesh.add(
-        middle + RADIUS * np.concatenate(ball), every + first, slot, np.concatenate(uv_faces)
-    )
-    shape = [0.25, 0.4, 0.36]  # the last ring is folded back
-    disc = np.concatenate(
-        [np.concatenate([r * circle, np.full((sides, 1), 0.7)], 1) for r in shape]
-    )
-    rows = [sides * k + np.arange(sides) for k in range(3)]
-    bands = np.concatenate([*_quads(rows[0], rows[1]), *_quads(rows[1], rows[2])])
-    flat = np.concatenate([0.5 + r / 0.8 * circle for r in shape])
-    _, stop = mesh.add(middle + RADIUS * disc, bands + mesh.count, flat, bands)
-    return (start, stop), np.arange(first + total, stop)
+    turn = np.sign(middle[0]) * 0.07
+    gaze = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    faces = np.concatenate(bands)
+    points = middle + RADIUS * np.concatenate(ball) @ gaze.T
+    place = mesh.add(points, faces + mesh.count, np.zeros((1, 2)), np.zeros_like(faces))
+    disc = [np.concatenate([r * circle, np.full((sides, 1), 0.7)], 1) for r in (0.25, 0.4)]
+    ring = np.concatenate(_quads(np.arange(sides), sides + np.arange(sides)))
+    points = middle + RADIUS * np.concatenate(disc) @ gaze.T
+    iris = mesh.add(points, ring + mesh.count, np.zeros((1, 2)), np.zeros_like(ring))
+    return place, np.arange(*iris)
 
 
 def _quads(inner, outer, top=False, bottom=False) -> list[np.ndarray]:

@@ -54,14 +54,14 @@ def test_one_chart_without_overlap(models, part):
 def test_regions_name_the_pieces(models):
     head, full = small_head(), models["full"]
     size = {name: stop - start for name, (start, stop) in head.slices.items()}
-    assert int(full.regions["eyes"].sum()) == size["eyeball_l"] + size["eyeball_r"]
+    assert int(full.regions["eyes"].sum()) == size["sclera_l"] + size["sclera_r"]
     inside = full.regions["mouth_interior"]
     assert int(inside.sum()) == size["mouth_socket"] + size["gums_tongue"] + size["teeth"]
     for name, mask in full.regions.items():
         if name not in ("eyes", "mouth_interior"):
             assert not bool((mask & pieces(full)).any()), name
     assert "mouth_interior" not in models["head+eyes"].regions
-    assert models["full"].n_vertices == len(head.points)
+    assert models["full"].n_vertices == int((~head.irises).sum())
     assert (
         int(models["head"].regions["mouth"].sum()) == 16
     )  # the rim, also where the neck's is shorter
@@ -100,13 +100,13 @@ def test_eyeballs_stand_in_their_openings(models):
     for k, (right, left) in enumerate(((42, 45), (36, 39))):  # left eye first, as in the file
         own = torch.arange(first + k * size, first + (k + 1) * size)
         front = own[model.mean[own, 2].argmax()]
-        assert abs(float(model.mean[front, 0]) - EYES[k][0]) < 0.1
+        assert abs(float(model.mean[front, 0]) - EYES[k][0]) < 1.0
         between = uv[marked[[right, left]]].mean(dim=0)
         assert (uv[front] - between).norm() < 0.03
 
 
 def test_eyeballs_follow_a_deformation_of_their_lids(models):
-    """A push that is even over an eye in the chart moves its ball's front by as much."""
+    """A push that is even over an eye in the chart moves its whole ball by as much."""
     model = models["face+eyes"]
     operator = deformation_operator(model.faces, model.uv, model.uv_faces, model.n_vertices, 64)
     grid = torch.zeros(64, 64, 3)
@@ -114,21 +114,16 @@ def test_eyeballs_follow_a_deformation_of_their_lids(models):
     low, high = (opening.amin(0) * 64).long() - 2, (opening.amax(0) * 64).long() + 3
     grid[low[1] : high[1], low[0] : high[0], 2] = 2.0
     moved = operator(grid)[:, 2]
-    eyes = model.regions["eyes"].clone()
-    eyes[small_head().slices["face"][1] :] = ~torch.from_numpy(
-        small_head().irises[small_head().slices["eyeball_l"][0] :]
-    )
-    front = eyes & (model.mean[:, 2] > model.mean[eyes, 2].max() - 6.0)
-    assert int(front.sum()) > 10
-    assert torch.allclose(moved[front], torch.tensor(2.0), atol=1e-5)
+    eyes = model.regions["eyes"]
+    assert torch.allclose(moved[eyes], torch.tensor(2.0), atol=1e-5)
 
 
 def test_expressions_of_kept_pieces_stay(models, arrays):
-    assert list(arrays["exp_names"]) == ["jawOpen", "eyeLookIn_L", "pupilDilate"]
-    assert models["head"].expression_names == ("jawOpen",)
+    assert list(arrays["exp_names"]) == ["jawOpen", "mouthLeft", "eyeLookIn_L", "pupilDilate"]
+    assert models["head"].expression_names == ("jawOpen", "mouthLeft")
     full = models["full"]
-    assert full.expression_names == tuple(arrays["exp_names"])
-    looking = full.expression_basis[1].reshape(-1, 3).norm(dim=1) > 0
+    assert full.expression_names == ("jawOpen", "mouthLeft", "eyeLookIn_L")  # no iris, no pupil
+    looking = full.expression_basis[2].reshape(-1, 3).norm(dim=1) > 0
     assert not bool((looking & ~full.regions["eyes"]).any())
 
 
@@ -162,7 +157,7 @@ def test_folder_and_compact_file_are_one_model(models, tmp_path):
     layout = ict.Layout(head.slices, tuple(int(v) for v in head.marks))
     write_full_folder(tmp_path)
     model = ict.import_folder(tmp_path, "full", layout)
-    assert model.expression_names == ("eyeLookIn_L", "jawOpen", "pupilDilate")  # by file name
+    assert model.expression_names == ("eyeLookIn_L", "jawOpen", "mouthLeft")  # by file name
     other = models["full"]
     assert torch.allclose(model.mean, other.mean, atol=1e-3)
     assert torch.equal(model.faces, other.faces)

@@ -36,14 +36,13 @@ def test_other_names_are_refused(text):
 
 def test_kept_vertices_of_the_published_mesh():
     full = kept_vertices(parse_part("full"), SLICES, 26719)
-    assert (
-        len(full) == 24591 - 2 * 384
-    )  # all but the sockets of the eyes and what lies over eyeballs
+    # all but the sockets and irises of the eyes, and what lies over eyeballs
+    assert len(full) == 24591 - 2 * 384 - 2 * 800
     assert (np.diff(full) > 0).all()
     assert full[:11248].tolist() == list(range(11248))
     eyes = kept_vertices(parse_part("face+eyes"), SLICES, 26719)
     assert eyes[9408:9411].tolist() == [9408, 21451, 21452]
-    assert len(eyes) == 9409 + 2 * 1570
+    assert len(eyes) == 9409 + 2 * 770
 
 
 def test_a_smaller_file_is_all_of_the_base():
@@ -54,7 +53,7 @@ def test_a_smaller_file_is_all_of_the_base():
 def test_a_missing_piece_is_named():
     with pytest.raises(ModelFormatError, match=r"needs mouth_socket, .* leave \+teeth out"):
         kept_vertices(parse_part("full"), SLICES, 11248)
-    with pytest.raises(ModelFormatError, match=r"needs eyeball_l, .* leave \+eyes out"):
+    with pytest.raises(ModelFormatError, match=r"needs sclera_l, .* leave \+eyes out"):
         kept_vertices(parse_part("face+eyes"), SLICES, 11248)
 
 
