@@ -1,4 +1,4 @@
-"""`hrnfit models list | info | kinds | add | landmarks`: which face models there are, and adding another."""
+"""`hrnfit models list | info | kinds | add | get | check | landmarks`: which face models there are, and adding another."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
-from rich.progress import Progress
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from hrnfit.importers.checks.finding import Finding, Verdict
+from hrnfit.importers.checks.model import check_model, worst
+from hrnfit.importers.get import get_model, licence_notice
 from hrnfit.importers.kinds import KINDS, ImportOptions, add_model
+from hrnfit.io.image import png_bytes
 from hrnfit.model import store
 from hrnfit.model.face_model import FaceModel, neutral
+from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.load import load_model, save_model
 from hrnfit.model.stored import with_landmarks
 from hrnfit.model.terms import model_part
+from hrnfit.tree import write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +82,7 @@ def add(
         kind: Its format; `hrnfit models kinds` lists them.
         path: The file or folder.
         name: Name to use it by, as in `--model NAME`; the kind without.
-        part: Part of the mesh, where the kind has several: for ict face or head.
+        part: Part of the mesh, where the kind has several: for ict face, head, either with +eyes and +teeth, or full.
         extras: Folder of companion files, where they do not lie beside the file.
         modes: Keep the first so many modes of identity, expression and albedo each; by the kind without.
         licence: The licence you accepted, where the file does not tell: for flame cc-by-4.0.
@@ -90,6 +97,99 @@ def add(
     console.print(f"licence: {terms.licence}. {terms.note}".strip())
     if "mediapipe478" not in model.landmarks:
         console.print(f"next: hrnfit models landmarks {name}   (dense landmarks, a minute)")
+
+
+def get(
+    source: tyro.conf.Positional[str],
+    name: str | None = None,
+    part: str | None = None,
+    accept_licence: bool = False,
+    base_url: str | None = None,
+    keep_files: bool = False,
+    replace_existing: bool = False,
+) -> None:
+    """Download a model from its public repository, checksums verified, and keep it under a name.
+
+    Args:
+        source: Which: ict.
+        name: Name to use it by, as in `--model NAME`; that of the source without.
+        part: Part of the mesh: for ict face, head, either with +eyes and +teeth, or full.
+        accept_licence: You have read the licence and accept it; without, it is shown and nothing is downloaded.
+        base_url: Address of a mirror with the same files.
+        keep_files: Leave the downloaded files for another import.
+        replace_existing: Overwrite a model of that name.
+    """
+    console = Console()
+    console.print(licence_notice(source), highlight=False, soft_wrap=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("downloading", total=None, visible=accept_licence)
+        model, target = get_model(
+            source,
+            name or source,
+            ImportOptions(part=part),
+            accept_licence=accept_licence,
+            base_url=base_url,
+            keep_files=keep_files,
+            replace_existing=replace_existing,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(f"added '{name or source}': {target}")
+    if "mediapipe478" not in model.landmarks:
+        console.print(
+            f"next: hrnfit models landmarks {name or source}   (dense landmarks, a minute)"
+        )
+
+
+def check(model: tyro.conf.Positional[str], picture: Path | None = None) -> None:
+    """Check a model: bases, mesh, chart, albedo, landmarks; a table, and a picture. Exit code 1 if anything fails.
+
+    Args:
+        model: Name of a model, or its file.
+        picture: PNG file to write; NAME_check.png beside the file, or here for a model given by name.
+    """
+    from hrnfit.fit.model_sheet import model_sheet
+    from hrnfit.render.cpu import CpuRasterizer
+
+    path = store.resolve(model)
+    try:
+        loaded = load_model(model)
+    except ModelFormatError as error:
+        show_findings((Finding("file", Verdict.FAIL, "not readable", str(error)),))
+        raise SystemExit(1) from error
+    findings = check_model(loaded)
+    show_findings(findings)
+    console = Console()
+    if findings[0].verdict is not Verdict.FAIL:  # numbers that are none cannot be drawn
+        folder = Path() if model in store.model_files() else path.parent
+        target = picture or folder / f"{path.stem}_check.png"
+        codes = model_sheet(loaded, CpuRasterizer(), f"{loaded.info.name}: {_counted(findings)}")
+        write_bytes(target, png_bytes(codes))
+        console.print(f"picture: {target}", soft_wrap=True)
+    console.print(f"{loaded.info.name}: {_counted(findings)}")
+    if worst(findings) is Verdict.FAIL:
+        raise SystemExit(1)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """A table of findings."""
+    colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+    table = Table("checked", "", "measured", "what to do")
+    for finding in findings:
+        verdict = f"[{colours[finding.verdict]}]{finding.verdict.value}[/]"
+        table.add_row(finding.name, verdict, escape(finding.measured), escape(finding.advice))
+    Console().print(table)
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    counts = [(v, sum(f.verdict is v for f in findings)) for v in (Verdict.FAIL, Verdict.WARN)]
+    found = ", ".join(f"{count} {verdict.value}" for verdict, count in counts if count)
+    return found or "all ok"
 
 
 def landmarks(model: tyro.conf.Positional[str], samples: int = 4) -> None:
@@ -134,6 +234,8 @@ def main(arguments: Sequence[str]) -> None:
         "info": info,
         "kinds": kinds,
         "add": add,
+        "get": get,
+        "check": check,
         "landmarks": landmarks,
     }
     given = [argument for argument in arguments if argument != "--debug"]

@@ -62,9 +62,9 @@ def view_pictures(
     frame = int(result.sharing.frame[view])
     meshes = {level: result.mesh(level, frame) for level in LEVELS}
     window = face_window(result.cameras[view], meshes["mid"].vertices, size)
-    rasters = {level: _rasterize(mesh, window, rasterizer) for level, mesh in meshes.items()}
+    rasters = {level: rasterized(mesh, window, rasterizer) for level, mesh in meshes.items()}
     layers = {
-        level: _layer(clay(meshes[level], window, rasters[level], rasterizer), rasters[level])
+        level: layer_of(clay(meshes[level], window, rasters[level], rasterizer), rasters[level])
         for level in LEVELS
     }
     light = result.state.light[int(result.sharing.light[view])]
@@ -76,7 +76,7 @@ def view_pictures(
         name=result.view_names[view],
         photograph=_photograph(result, view, window),
         levels=layers,
-        textured=_layer(colour, rasters["fine"]),
+        textured=layer_of(colour, rasters["fine"]),
         modelled=modelled,
         observed=_observed(result, view, window),
     )
@@ -116,9 +116,9 @@ def overlay(pictures: ViewPictures, level: str, opacity: float = 0.72) -> Pixels
     picture = blend(pictures.photograph, pictures.levels[level], opacity)
     radius = mark_radius(pictures)
     for point in pictures.observed:
-        _disc(picture, point, 1.9 * radius, OBSERVED, ring=1.2)
+        disc(picture, point, 1.9 * radius, OBSERVED, ring=1.2)
     for point in pictures.modelled[level]:
-        _disc(picture, point, radius, MODELLED)
+        disc(picture, point, radius, MODELLED)
     return picture
 
 
@@ -152,14 +152,14 @@ def _veil(photograph: Pixels) -> Layer:
     return np.full((*photograph.shape[:2], 4), (236, 238, 241, 255), np.uint8)
 
 
-def _rasterize(mesh: MeshLevel, window: Camera, rasterizer: Rasterizer) -> Raster:
+def rasterized(mesh: MeshLevel, window: Camera, rasterizer: Rasterizer) -> Raster:
     fine = window.resize(window.height * SUPERSAMPLING, window.width * SUPERSAMPLING)
     x_world = mesh.vertices.detach().cpu().double()
     points = torch.cat([fine.project(x_world), fine.depth(x_world)[:, None]], -1).float()
     return rasterizer.rasterize(points[None].contiguous(), mesh.faces, fine.height, fine.width)
 
 
-def _layer(linear: Float[Tensor, "h w 3"], raster: Raster) -> Layer:
+def layer_of(linear: Float[Tensor, "h w 3"], raster: Raster) -> Layer:
     """Supersampled linear colour, 0 outside, averaged to pixels, with coverage as alpha."""
     covered = (raster.triangle[0] >= 0).float()[..., None]
     height, width = (n // SUPERSAMPLING for n in covered.shape[:2])
@@ -210,7 +210,7 @@ def _observed(result: FitResult, view: int, window: Camera) -> Float[np.ndarray,
     return (window.K[:2, 2] + (points - camera.K[:2, 2]) * scale).numpy()
 
 
-def _disc(
+def disc(
     picture: np.ndarray,
     point: np.ndarray,
     radius: float,

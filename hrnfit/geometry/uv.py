@@ -55,15 +55,15 @@ def disk_chart(
     """
     points = vertices.detach().cpu().double().numpy()
     triangles = faces.detach().cpu().numpy().astype(np.int64)
-    outer, holes = _split_loops(points, boundary_loops(faces, len(points)))
-    closed_points, closed = _close_holes(points, triangles, holes)
+    outer, holes = split_loops(points, boundary_loops(faces, len(points)))
+    closed_points, closed = close_holes(points, triangles, holes)
     wish = np.ones(len(points)) if density is None else density.detach().cpu().double().numpy()
     wish = np.concatenate([wish, [wish[loop].mean() for loop in holes]])
     rim = _rim(points, outer, ends)
-    weights = _mean_value_weights(closed_points, closed)
+    weights = mean_value_weights(closed_points, closed)
     best, best_cost = np.zeros((0, 2)), np.inf
     for _ in range(steps + 1):
-        flat = _solve(weights, outer, rim)
+        flat = solve_inner(weights, outer, rim)
         stretch, cost = _stretch(closed_points, flat, closed, wish)
         if cost >= best_cost:
             break
@@ -145,7 +145,7 @@ def _inside(triangle: Array, x: Array, y: Array) -> Array:
     )
 
 
-def _split_loops(points: Array, loops: list[Tensor]) -> tuple[Array, list[Array]]:
+def split_loops(points: Array, loops: list[Tensor]) -> tuple[Array, list[Array]]:
     """The loop of greatest length in mm, and the others."""
     if not loops:
         raise ValueError("faces: a closed surface has no chart without seams; cut it open first")
@@ -155,7 +155,7 @@ def _split_loops(points: Array, loops: list[Tensor]) -> tuple[Array, list[Array]
     return arrays[outer], [a for k, a in enumerate(arrays) if k != outer]
 
 
-def _close_holes(points: Array, triangles: Array, holes: list[Array]) -> tuple[Array, Array]:
+def close_holes(points: Array, triangles: Array, holes: list[Array]) -> tuple[Array, Array]:
     """The mesh with a fan around a new centre vertex in every hole."""
     all_points, all_triangles = [points], [triangles]
     for k, loop in enumerate(holes):
@@ -212,7 +212,7 @@ def _top_and_bottom(loop: Array) -> tuple[int, int]:
     return int(np.argmax(height - 3.0 * middle)), int(np.argmin(height + 3.0 * middle))
 
 
-def _mean_value_weights(points: Array, triangles: Array) -> sp.csr_matrix:
+def mean_value_weights(points: Array, triangles: Array) -> sp.csr_matrix:
     """Mean value weights (tan(a/2) + tan(b/2)) / length, always positive."""
     n = len(points)
     rows: list[Array] = []
@@ -233,7 +233,7 @@ def _mean_value_weights(points: Array, triangles: Array) -> sp.csr_matrix:
     return sp.csr_matrix(entries, shape=(n, n))
 
 
-def _solve(weights: sp.csr_matrix, outer: Array, rim: Array) -> Array:
+def solve_inner(weights: sp.csr_matrix, outer: Array, rim: Array) -> Array:
     """Every inner vertex the weighted mean of its neighbours, the outer loop on the rim."""
     n = cast("tuple[int, int]", weights.shape)[0]
     flat = np.zeros((n, 2))

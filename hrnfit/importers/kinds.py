@@ -178,6 +178,14 @@ def add_model(
     replace_existing: bool = False,
 ) -> tuple[StoredModel, Path]:
     """Import a model and keep it in the user's folder under a name; the model and its file."""
+    target = free_place(name, replace_existing=replace_existing)
+    model = import_model(kind, path, name, options)
+    save_model(model, target)
+    return model, target
+
+
+def free_place(name: str, *, replace_existing: bool) -> Path:
+    """Where a model of that name will lie; ValueError when there is one that is not to be replaced."""
     store.check_name(name)
     target = store.models_folder() / f"{name}.npz"
     if target.exists() and not replace_existing:
@@ -185,9 +193,7 @@ def add_model(
             f"there is a model '{name}' already ({target}); choose another name with --name or "
             "pass --replace-existing"
         )
-    model = import_model(kind, path, name, options)
-    save_model(model, target)
-    return model, target
+    return target
 
 
 def checksums(files: Iterable[Path]) -> tuple[tuple[str, str], ...]:

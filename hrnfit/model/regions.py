@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hrnfit.geometry.uv import boundary_loops
+from hrnfit.geometry.uv import boundary_loops, split_loops
 
 LIPS, LIDS, BROW_HEIGHT, BROW_EDGE = 2.0, 5.0, 4.5, 2.0
 """Width of a region beyond its landmarks, mm."""
@@ -38,9 +38,8 @@ def regions_from_landmarks(
 
     eyes = [marks[36:42], marks[42:48]]
     loops = boundary_loops(faces, len(vertices))
-    # the outer border is the longest in mm: FLAME's neck has fewer vertices than its mouth
-    lengths = [float((vertices[r] - vertices[r.roll(1)]).norm(dim=1).sum()) for r in loops]
-    rims = [r for r, length in zip(loops, lengths, strict=True) if length < max(lengths)]
+    holes = split_loops(vertices.double().numpy(), loops)[1] if loops else []
+    rims = [torch.from_numpy(hole) for hole in holes]
     eye_rim, mouth_rim = _rims(rims, vertices, points)
     lids = within(eyes[0], LIDS) | within(eyes[1], LIDS)
     lips = within(marks[48:60], LIPS)

@@ -159,17 +159,17 @@ def test_model_landmarks_follow_the_observed_scheme(result):
 
 
 def test_discs_are_centred_and_clipped():
-    from hrnfit.fit.overlay import _disc
+    from hrnfit.fit.overlay import disc
 
     picture = np.zeros((40, 40, 3), np.uint8)
-    _disc(picture, np.array([17.3, 22.8]), 4.0, (255, 255, 255))
+    disc(picture, np.array([17.3, 22.8]), 4.0, (255, 255, 255))
     weight = picture[..., 0].astype(float)
     rows, columns = np.mgrid[:40, :40] + 0.5
     centre = [(columns * weight).sum() / weight.sum(), (rows * weight).sum() / weight.sum()]
     np.testing.assert_allclose(centre, [17.3, 22.8], atol=0.05)
     before = picture.copy()
     for outside in ((-50.0, 5.0), (5.0, 90.0), (np.nan, 3.0), (1e9, -1e9)):
-        _disc(picture, np.array(outside), 4.0, (255, 0, 0))
+        disc(picture, np.array(outside), 4.0, (255, 0, 0))
     assert np.array_equal(picture, before)
-    _disc(picture, np.array([0.0, 39.9]), 4.0, (255, 0, 0), ring=1.2)
+    disc(picture, np.array([0.0, 39.9]), 4.0, (255, 0, 0), ring=1.2)
     assert not np.array_equal(picture, before)

@@ -23,11 +23,12 @@ from tests.importers.write_bfm_hdf5 import write_bfm17, write_bfm19, write_bfm19
 from tests.importers.write_faceverse import write_faceverse, write_faceverse_v4
 from tests.importers.write_flame import write_flame
 from tests.importers.write_hifi3d import write_hifi3d, write_hifi3dpp
-from tests.importers.write_ict import write_compact_ict
+from tests.importers.write_ict import write_compact_ict, write_full_ict
 from tests.importers.written import Written
 
 WRITERS: dict[str, Callable[[Path], Written]] = {
     "ict": write_compact_ict,
+    "ict-full": write_full_ict,
     "bfm09": write_bfm09,
     "bfm09_raw": write_bfm09_raw,
     "bfm17": write_bfm17,

@@ -79,7 +79,7 @@ def test_folder_messages(folder, tmp_path):
     (tmp_path / "generic_neutral_mesh.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     with pytest.raises(ValueError, match="0 identities and 0 expressions"):
         ict.import_folder(tmp_path)
-    with pytest.raises(ValueError, match="part: expected face or head, got 'hair'"):
+    with pytest.raises(ValueError, match=r"part: expected face or head, .* got 'hair'"):
         ict.import_folder(folder, "hair")
 
 
