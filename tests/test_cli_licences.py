@@ -11,7 +11,7 @@ from hrnfit import cli, cli_licences
 from hrnfit.fit import licensing
 from hrnfit.licences import known_part
 from hrnfit.model import store
-from hrnfit.model.ict import INFO
+from hrnfit.model.ict_head import INFO
 from hrnfit.model.load import save_model
 from tests.model.faces import small_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hrnfit.licences import known_part
-from hrnfit.model import ict
+from hrnfit.model import ict_head
 from hrnfit.model.face_model import ModelInfo
 from hrnfit.model.load import load_model
 from hrnfit.model.terms import contradiction, model_part, model_row
@@ -26,7 +26,7 @@ def test_a_model_of_the_users_own_says_what_its_author_wrote():
 
 def test_the_packaged_model_and_ict_are_recognised():
     assert model_row(load_model().info) == known_part("model", "generic")
-    part = model_part(ict.INFO)
+    part = model_part(ict_head.INFO)
     assert part.commercial == "yes"
     assert "Copyright (c) 2020 USC" in part.attribution
     assert part.source.startswith("https://github.com/ICT-VGL")
