@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from scipy.spatial import Delaunay, KDTree
 
+from hrnfit.model.face_model import neutral
+from hrnfit.model.linear import landmark_positions
 from hrnfit.model.load import load_model
 
 VERTICES, OUTER, MOUTH = 35709, 551, 78
@@ -160,7 +162,8 @@ def _mesh_keys(points: NDArray, faces: NDArray) -> dict[str, NDArray]:
 def _landmarks(points: NDArray) -> NDArray:
     """Vertices closest to where the packaged model has its landmarks, scaled to the sheet."""
     model = load_model()
-    marks = model.landmark_basis("ibug68").mean[:, :2].numpy().astype(np.float64)
+    places = landmark_positions(neutral(model), model.faces, model.landmarks["ibug68"])
+    marks = places[:, :2].double().numpy()
     marks -= (marks.max(0) + marks.min(0)) / 2
     return KDTree(points[:, :2]).query(marks / np.abs(marks).max(0) * [0.62, 0.75])[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hrnfit.licences.part import Part
 
-SUBSTITUTE = "--model generic, or ICT-FaceKit (MIT; `hrnfit models add ict PATH`)"
+SUBSTITUTE = "--model generic, or ICT-FaceKit (MIT; `hrnfit models get ict`)"
 """Models that may be used commercially."""
 
 FLAME_TERMS = "https://flame.is.tue.mpg.de/modellicense.html"
