@@ -1,13 +1,12 @@
 """Errors (mm) and seconds of carrying a fit over to another model: `python -m benchmarks.convert`.
 
 A quick fit of three views of the rig with ICT is carried to the embedded model and back, one with the
-embedded model to ICT. Prints JSON. `--home DIR` keeps the fits and the correspondences of a run.
+embedded model to ICT. The numbers go to `results/convert.json`. `--home DIR` keeps the fits and the correspondences of a run.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -17,11 +16,13 @@ from typing import Any
 import torch
 
 import hrnfit
-from benchmarks import data
+from benchmarks import data, results
 from benchmarks.cases import rig
 from benchmarks.machine import command, machine, revision
 from hrnfit.transfer.cache import cached_correspondence
 from hrnfit.transfer.face_mesh import mean_face
+
+ABOUT = "mm and seconds; distances of what both faces show, both ways"
 
 
 def main() -> None:
@@ -35,7 +36,9 @@ def main() -> None:
         home = arguments.home or Path(temporary)
         os.environ["HRNFIT_HOME"] = str(home / "home")
         about = {"command": command("convert"), "machine": machine(), "revision": revision()}
-        print(json.dumps(about | measured(home, arguments.cameras, arguments.recipe), indent=1))
+        found = measured(home, arguments.cameras, arguments.recipe)
+        results.write("convert", ABOUT, {name: row | about for name, row in found.items()})
+    print((results.RESULTS / "convert.json").read_text(encoding="utf-8"))
 
 
 def measured(home: Path, cameras: str, recipe: str) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def measured(home: Path, cameras: str, recipe: str) -> dict[str, Any]:
             home / "ict_generic", str(ict), home / "ict_generic_ict"
         ),
     }
-    return {"conversions": found, "loop of the means": loop()}
+    return {**found, "loop of the means": loop()}
 
 
 def fit_of(home: Path, name: str, model: str, cameras: str, recipe: str) -> Path:

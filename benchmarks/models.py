@@ -1,8 +1,8 @@
-"""Time and memory of importing a Basel model: `python -m benchmarks.models`. Prints JSON.
+"""Time and memory of importing a Basel model: `python -m benchmarks.models`.
 
 Each import is a process of its own, from its start; `cpu` is of it and its children together, which other
 work on the machine does not change; `child` is the largest process that read a foreign file for it. The
-second run finds compiled code in numba's cache, as every later import of a user does. Linux only.
+second run finds compiled code in numba's cache, as every later import of a user does. Linux only. The numbers go to `results/models.json`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import bfm_sheet
-from benchmarks.machine import machine, revision
+from benchmarks import bfm_sheet, results
+from benchmarks.machine import command, machine, revision
+
+ABOUT = "seconds, GB and MB; files of full size in the layout of the Basel model of 2009, random content"
 
 
 def main() -> None:
@@ -32,7 +34,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="hrnfit-models-") as temporary:
         root = arguments.keep or Path(temporary)
-        print(json.dumps(measure_all(root), indent=1))
+        results.write("models", ABOUT, measure_all(root))
+    print((results.RESULTS / "models.json").read_text(encoding="utf-8"))
 
 
 def measure_all(root: Path) -> dict[str, object]:
@@ -45,12 +48,13 @@ def measure_all(root: Path) -> dict[str, object]:
         os.link(plain / "BFM_model_front.mat", full / "BFM_model_front.mat")
     bfm_sheet.write_extras(full)
     bfm_sheet.write_raw(raw)
-    found: dict[str, object] = {"machine": machine(), "revision": revision()}
+    about = {"command": command("models"), "machine": machine(), "revision": revision()}
+    found: dict[str, object] = {}
     for folder in (plain, full, raw):
         for run in ("first", "second"):
-            command = [sys.executable, "-m", "benchmarks.models", "--here", str(folder)]
-            lines = subprocess.check_output(command, text=True).strip().splitlines()
-            found[f"{folder.name}/{run}"] = json.loads(lines[-1])
+            child = [sys.executable, "-m", "benchmarks.models", "--here", str(folder)]
+            lines = subprocess.check_output(child, text=True).strip().splitlines()
+            found[f"{folder.name}/{run}"] = json.loads(lines[-1]) | about
     return found
 
 
