@@ -34,7 +34,7 @@ def list_models() -> None:
     for name, path in store.model_files().items():
         try:
             model = load_model(path)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             table.add_row(name, "", "", "", "", "", f"broken: {error}")
             continue
         counts = (model.n_identity, model.n_expression, model.n_albedo, len(neutral(model)))

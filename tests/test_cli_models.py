@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -83,8 +84,44 @@ def test_messages(added, monkeypatch, arguments, message):
         cli_models.main(arguments)
 
 
+def test_a_folder_of_models_with_other_things_in_it_is_listed(added, capsys):
+    folder = store.models_folder()
+    (folder / ".studio-1a2b.npz").write_bytes(b"half")
+    (folder / "folder.npz").mkdir()
+    (folder / "gone.npz").symlink_to(folder / "nowhere")
+    cli_models.main(["list"])
+    shown = capsys.readouterr().out
+    assert "studio" in shown
+    assert "1a2b" not in shown
+    assert "gone" not in shown
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes by name")
+def test_a_pipe_is_no_model(added):
+    os.mkfifo(added / "pipe.npz")
+    for kind in ("npz", "flame", "bfm09"):
+        with pytest.raises(ValueError, match="neither a file nor a folder"):
+            cli_models.main(["add", kind, str(added / "pipe.npz"), "--name", "piped"])
+    with pytest.raises(ValueError, match="neither a file nor a folder"):
+        load_model(added / "pipe.npz")
+
+
+@pytest.mark.parametrize("name", ["nul", "COM1", "x" * 65])
+def test_names_that_no_folder_takes_everywhere(added, name):
+    with pytest.raises(ValueError, match="model name"):
+        cli_models.main(["add", "npz", str(added / "given.npz"), "--name", name])
+
+
+def test_extras_must_be_a_folder(added):
+    given = ["add", "bfm09", str(added / "given.npz"), "--extras", str(added / "typo")]
+    with pytest.raises(FileNotFoundError, match="typo: no such folder"):
+        cli_models.main(given)
+
+
 def test_measured_landmarks_are_written_into_the_file(added, monkeypatch, capsys):
-    marks = landmark_set(torch.tensor([4, -1]), torch.tensor([[0.0, 1, 0], [0, 0, 0]]))
+    triangles, weights = torch.full((478,), -1), torch.zeros(478, 3)
+    triangles[0], weights[0, 1] = 4, 1.0
+    marks = landmark_set(triangles, weights)
     calls: list[int] = []
 
     def measured(model, detect, rasterizer, settings, progress):
@@ -101,9 +138,9 @@ def test_measured_landmarks_are_written_into_the_file(added, monkeypatch, capsys
     cli_models.main(["landmarks", "studio", "--samples", "2"])
     assert calls == [2]
     found = load_model("studio").landmarks
-    assert found["mediapipe478"].triangles.tolist() == [4, -1]
+    assert found["mediapipe478"].triangles[:2].tolist() == [4, -1]
     assert "ibug68" in found
-    assert "1 of 2 points" in capsys.readouterr().out
+    assert "1 of 478 points" in capsys.readouterr().out
 
 
 def test_foreign_files_are_not_written_into(added):

@@ -66,6 +66,11 @@ def flame_info(
         raise ValueError(
             f"licence '{given}': by its checksum this file is {release.name}, which is {release.licence}"
         )
+    if release is None and (given or "").lower() == OPEN and not looks_open:
+        raise ValueError(
+            f"licence '{given}': FLAME 2023 Open holds supr_expression_metadata, which this file lacks; it "
+            "is another release, which was not given out under that licence"
+        )
     chosen = release.licence if release else (given or ACADEMIC).lower()
     text, commercial = LICENCES[chosen]
     notes = [CITATION]

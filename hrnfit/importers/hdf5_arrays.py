@@ -79,11 +79,16 @@ def _numbers(dataset: Any, key: str, columns: int | None) -> np.ndarray:
 
 
 def _check_stored(dataset: Any, key: str, shape: tuple[int, ...]) -> None:
-    """The file must hold what the header states: HDF5 reads zeros where nothing was stored."""
-    if (
-        dataset.chunks is None
-        and dataset.id.get_storage_size() < math.prod(shape) * dataset.dtype.itemsize
-    ):
+    """The file itself must hold what the header states: HDF5 reads zeros where nothing was stored, and any
+    other file that a dataset names."""
+    if dataset.external or dataset.is_virtual:
+        raise ModelFormatError(f"{key}: its numbers lie in another file, which is not opened")
+    if dataset.chunks is None:
+        lacks = dataset.id.get_storage_size() < math.prod(shape) * dataset.dtype.itemsize
+    else:
+        chunks = (-(-n // step) for n, step in zip(shape, dataset.chunks, strict=True))
+        lacks = dataset.id.get_num_chunks() < math.prod(chunks)
+    if lacks:
         raise ModelFormatError(f"{key}: shape {shape}, but the file holds less; copy it again")
 
 
@@ -91,6 +96,8 @@ def _text(dataset: Any, key: str) -> np.ndarray:
     """A text, however it was stored: one string, a list of one, or the codes of its characters."""
     if math.prod(dataset.shape) * max(dataset.dtype.itemsize, 1) > LONGEST_TEXT:
         raise ModelFormatError(f"{key}: shape {tuple(dataset.shape)} is longer than any text")
+    if dataset.external or dataset.is_virtual:
+        raise ModelFormatError(f"{key}: its text lies in another file, which is not opened")
     value = dataset[()]
     if isinstance(value, np.ndarray):
         whole = value.dtype.kind in "iuS" or value.size != 1

@@ -24,16 +24,21 @@ from hrnfit.model.format_error import ModelFormatError
 MEMORY = 2_000_000_000
 """Bytes of address space of the child."""
 
-PATIENCE = 60.0
-"""Seconds by the clock before a child that waits is given up, per `cpu_seconds`."""
+PATIENCE = 15.0
+"""Seconds by the clock before a child is given up, per `cpu_seconds`: it bounds what waits, and where the
+system knows no limit of computing time (Windows) what computes."""
+
+CHILD = "import sys; sys.path.append(sys.argv.pop()); from hrnfit.importers.isolated import main; main()"
+"""The child begins in an empty folder: Python looks for modules where it is started, and a folder that
+came with a model may hold a `numpy.py`."""
 
 Options = Mapping[str, Any]
 Reader = Callable[[Path, Options], Mapping[str, np.ndarray]]
 
 
 def cpu_seconds(path: Path) -> int:
-    """Computing time that reading may take: 4 s, and 1 s more per 20 MB."""
-    return 4 + int(path.stat().st_size / 20e6)
+    """Computing time that reading may take: 3 s, and 1 s more per 20 MB."""
+    return 3 + int(path.stat().st_size / 20e6)
 
 
 def read_isolated(reader: str, path: Path, **options: Any) -> dict[str, np.ndarray]:
@@ -45,12 +50,16 @@ def read_isolated(reader: str, path: Path, **options: Any) -> dict[str, np.ndarr
     with path.open("rb"):
         seconds = cpu_seconds(path)
     with tempfile.TemporaryDirectory(prefix="hrnfit-") as folder:
-        command = [sys.executable, "-m", __name__, reader, str(path), folder, json.dumps(options)]
+        work = Path(folder) / "work"
+        work.mkdir()
+        root = str(Path(__file__).resolve().parents[2])
+        given = [reader, str(path.absolute()), folder, json.dumps(options), str(seconds)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         try:
             done = subprocess.run(
-                [*command, str(seconds)],
+                [sys.executable, "-c", CHILD, *given, root],
                 env=environment,
+                cwd=work,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=PATIENCE * seconds,

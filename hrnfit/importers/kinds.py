@@ -136,8 +136,7 @@ def import_model(
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ValueError(f"kind '{kind}': not known; {hint}possible: {', '.join(KINDS)}")
     _check_options(kind, options or ImportOptions())
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder; check the path")
+    store.check_readable(path)
     found = _read(KINDS[kind], path, options or ImportOptions())
     info = replace(found.model.info, name=name, kind=kind, files=checksums(found.files))
     model = with_shipped_landmarks(with_info(found.model, info))
@@ -165,6 +164,8 @@ def _check_options(kind: str, options: ImportOptions) -> None:
             raise ValueError(
                 f"{field.name}: the kind '{kind}' has no such option; it takes {known}"
             )
+    if options.extras is not None and not options.extras.is_dir():
+        raise FileNotFoundError(f"{options.extras}: no such folder; --extras expects one")
     if options.modes is not None and options.modes < 1:
         raise ValueError(f"modes: expected 1 or more, got {options.modes}")
 

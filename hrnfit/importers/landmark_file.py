@@ -17,8 +17,6 @@ def landmark_file(model: Path, extras: Path | None) -> Path | None:
 
     Raises FileNotFoundError when a folder was named and is not there.
     """
-    if extras is not None and not extras.is_dir():
-        raise FileNotFoundError(f"{extras}: no such folder; --extras expects one")
     path = (extras or model.parent) / NAME
     return path if path.is_file() else None
 

@@ -82,8 +82,8 @@ class Skeleton:
 
     def rotvecs(self, turns: Float[Tensor, "*B T"]) -> Float[Tensor, "*B J 3"]:
         """Axis-angle vector of every joint, rad; zero where a joint has no unknowns."""
-        given = turns.unflatten(-1, (-1, 3)) * self.deviation
-        still = torch.zeros_like(given[..., 0, :])
+        given = turns.unflatten(-1, (len(self.turning), 3)) * self.deviation
+        still = turns.new_zeros(*turns.shape[:-1], 3)
         return torch.stack(
             [
                 given[..., self.turning.index(j), :] if j in self.turning else still

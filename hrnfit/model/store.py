@@ -12,6 +12,8 @@ import re
 import sys
 from pathlib import Path
 
+from hrnfit.model.format_error import ModelFormatError
+
 GENERIC = "generic"
 
 
@@ -50,16 +52,27 @@ def model_files() -> dict[str, Path]:
     with contextlib.suppress(FileNotFoundError):
         found[GENERIC] = generic_file()
     for path in sorted(models_folder().glob("*.npz")):
-        found.setdefault(path.stem, path)
+        if path.is_file() and not path.name.startswith("."):  # half-written ones begin with a dot
+            found.setdefault(path.stem, path)
     return found
 
 
 def check_name(name: str) -> None:
     """A model's name is a plain file stem."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ValueError(f"model name '{name}': use letters, digits, - and _ only")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        raise ValueError(f"model name '{name}': use up to 64 letters, digits, - and _")
+    if re.fullmatch(r"(?i)con|prn|aux|nul|(com|lpt)[0-9]", name):
+        raise ValueError(f"model name '{name}': Windows keeps it for a device; choose another")
     if name == GENERIC:
         raise ValueError("model name 'generic' is taken by the packaged model; choose another")
+
+
+def check_readable(path: Path) -> None:
+    """A file or folder is there; what is neither, a pipe or a device, would never end."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; check the path")
+    if not (path.is_file() or path.is_dir()):
+        raise ModelFormatError(f"{path}: neither a file nor a folder; give the model's own file")
 
 
 def resolve(name_or_path: str | Path) -> Path:
@@ -71,6 +84,7 @@ def resolve(name_or_path: str | Path) -> Path:
         return known[str(name_or_path)]
     path = Path(name_or_path).expanduser()
     if path.exists():
+        check_readable(path)
         return path
     near = difflib.get_close_matches(str(name_or_path), known, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""

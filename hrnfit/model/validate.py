@@ -24,6 +24,9 @@ REAL = ("mean", "identity_basis", "expression_basis", "uv", "albedo_mean", "albe
 LONGEST_MODE = 500.0
 """Largest move of a vertex by one unit of a coefficient, mm: more is a wrong unit or a damaged number."""
 
+SCHEMES = {"ibug68": 68, "mediapipe478": 478, "five": 5}
+"""Points of the landmark schemes that the fit knows."""
+
 Arrays = Mapping[str, np.ndarray]
 
 TYPES: dict[str, Callable[[Arrays], None] | None] = {"linear": None, "flame": check_flame_arrays}
@@ -62,12 +65,23 @@ def check_model_arrays(arrays: Arrays, label: str) -> None:
 
 
 def _check_shapes(arrays: Arrays) -> None:
-    for key in ("faces", "uv", "albedo_mean"):
-        if key in arrays and arrays[key].size == 0:
+    for key in ("faces", "uv", "albedo_mean", "albedo_basis", "jaw_contour"):
+        if key in arrays and 0 in arrays[key].shape[1 if key == "albedo_basis" else 0 :]:
             raise ValueError(f"{key}: is empty, shape {arrays[key].shape}")
     scale = arrays["mm_per_unit"]
     if scale.shape != () or scale.dtype.kind not in "fiu":
         raise ValueError(f"mm_per_unit: expected one number, got {scale.dtype} {scale.shape}")
+    for key in ("commercial", "expression_is_blendshape"):
+        if arrays[key].shape != () or arrays[key].dtype.kind != "b":
+            found = f"{arrays[key].dtype} {arrays[key].shape}"
+            raise ValueError(f"{key}: expected one boolean, np.array(False), got {found}")
+    for key in ("format", "name", "licence", "source", "kind", "note", "model_type"):
+        if key in arrays and (arrays[key].shape != () or arrays[key].dtype.kind != "U"):
+            raise ValueError(
+                f"{key}: expected one text, got {arrays[key].dtype} {arrays[key].shape}"
+            )
+    if "files" in arrays:
+        check_shape("files", arrays["files"], ("K", 2), "name and SHA-256 of each file")
     check_shape("mean", arrays["mean"], ("N", 3))
     n = len(arrays["mean"])
     check_shape("identity_basis", arrays["identity_basis"], ("I", n, 3))
@@ -85,6 +99,9 @@ def _check_shapes(arrays: Arrays) -> None:
     if "region_names" in arrays or "region_masks" in arrays:
         names = arrays.get("region_names", np.zeros(0))
         masks = arrays.get("region_masks", np.zeros((0, 0)))
+        check_shape("region_names", names, ("R",))
+        if len(set(names.tolist())) != len(names):
+            raise ValueError("region_names: the same name twice")
         check_shape("region_masks", masks, (len(names), n), "one boolean row per region name")
         if masks.dtype != np.bool_:
             raise ValueError(f"region_masks: expected booleans, got {masks.dtype}")
@@ -97,6 +114,8 @@ def _check_indices(arrays: Arrays) -> None:
     if "mirror" in arrays:
         check_shape("mirror", arrays["mirror"], (n,))
         _check_index("mirror", arrays["mirror"], 0, n, "vertices")
+        if (arrays["mirror"][arrays["mirror"]] != np.arange(n)).any():
+            raise ValueError("mirror: a vertex's mirror image is not mirrored back to it")
     if "jaw_contour" in arrays:
         check_shape("jaw_contour", arrays["jaw_contour"], (17, "K"))
         _check_index("jaw_contour", arrays["jaw_contour"], -1, n, "vertices")
@@ -120,6 +139,11 @@ def _check_landmarks(arrays: Arrays) -> None:
         check_shape(key, arrays[key], ("L",))
         _check_index(key, arrays[key], -1, len(arrays["faces"]), "triangles")
         count = len(arrays[key])
+        expected = SCHEMES.get(stem.removeprefix("landmarks_"), count)
+        if count != expected:
+            raise ValueError(
+                f"{key}: {count} points, the scheme has {expected}; mark those missing by -1"
+            )
         if f"{stem}_barycentric" not in arrays:
             raise ValueError(f"{stem}_barycentric is missing beside {key}")
         weights = arrays[f"{stem}_barycentric"]
@@ -128,9 +152,13 @@ def _check_landmarks(arrays: Arrays) -> None:
         present = arrays[key] >= 0
         if np.abs(weights[present].sum(axis=1) - 1.0).max(initial=0.0) > 1e-3:
             raise ValueError(f"{stem}_barycentric: rows must sum to 1")
+        if np.abs(weights).max(initial=0.0) > 2.0:
+            raise ValueError(f"{stem}_barycentric: a point lies far outside of its triangle")
         if f"{stem}_spread" in arrays:
             check_shape(f"{stem}_spread", arrays[f"{stem}_spread"], (count,))
             check_finite(f"{stem}_spread", arrays[f"{stem}_spread"])
+            if arrays[f"{stem}_spread"].min(initial=0.0) < 0:
+                raise ValueError(f"{stem}_spread: a standard deviation below 0")
 
 
 def _check_values(arrays: Arrays) -> None:

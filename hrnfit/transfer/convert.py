@@ -61,10 +61,11 @@ def convert(
     levels = _checked(levels)
     fitted, folder = _opened(result)
     target = open_target(to, landmarks)
-    parts = conversion_parts(fitted, target)
+    model = fitted.model or open_model(fitted)
+    parts = conversion_parts(fitted, model, target)
     if commercial:
         check_commercial(parts, "this conversion")
-    source = mean_face(fitted.model or open_model(fitted))
+    source = mean_face(model)
     tell("correspondence", 0.0)
     found, cached = cached_correspondence(
         target.face, source, lambda done: tell("correspondence", 0.6 * done)
@@ -239,14 +240,14 @@ def _provenance(fitted: FitResult, folder: Path | None, target: Target) -> dict[
     }
 
 
-def conversion_parts(fitted: FitResult, target: Target) -> tuple[Part, ...]:
-    """What the fit was made with and the target's model; a template is the caller's own."""
-    parts = [*earlier_parts(fitted.provenance), known_part("code", "hrnfit")]
-    if fitted.model is not None:
-        parts.append(model_part(fitted.model.info))
-    if target.model is not None:
-        parts.append(model_part(target.model.info))
-    return tuple(parts)
+def conversion_parts(fitted: FitResult, model: FaceModel, target: Target) -> tuple[Part, ...]:
+    """What the fit was made with, its model and the target's; a template is the caller's own."""
+    parts = [
+        *earlier_parts(fitted.provenance),
+        known_part("code", "hrnfit"),
+        model_part(model.info),
+    ]
+    return (*parts, model_part(target.model.info)) if target.model is not None else tuple(parts)
 
 
 def _silent(part: str, fraction: float) -> None:

@@ -231,3 +231,19 @@ def test_the_other_year_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(bfm_hdf5.YEARS, n, 2019)
     with pytest.raises(ModelFormatError, match=r"model of 2019; use the kind bfm19"):
         import_model("bfm17", path, "x")
+
+
+def test_numbers_that_lie_in_another_file_are_not_read(tmp_path):
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(8 * 12))
+    path = tmp_path / "linked.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("far", (12,), "f8", external=[(str(secret), 0, 8 * 12)])
+        file.create_dataset("hollow", (100, 100), "f4", chunks=(10, 10))
+        file["near"] = np.ones(3)
+    for key, sentence in (("far", "lie in another file"), ("hollow", "the file holds less")):
+        with pytest.raises(ModelFormatError, match=f"{key}: .*{sentence}"):
+            read(path, {"keys": [key]})
+    assert (
+        read(path, {"keys": ["near"]})["near"].sum() == 3
+    )

@@ -388,3 +388,9 @@ def test_the_open_release_alone_may_be_sold():
     assert "defamatory" in info.note
     for other in set(flame_licence.RELEASES) - {digest}:
         assert not flame_licence.flame_info(other, None, False, ()).commercial
+
+
+def test_the_open_licence_is_not_taken_for_another_release():
+    with pytest.raises(ValueError, match="holds supr_expression_metadata, which this file lacks"):
+        flame_licence.flame_info("00", "cc-by-4.0", False, ())
+    assert flame_licence.flame_info("00", "CC-BY-4.0", True, ()).commercial

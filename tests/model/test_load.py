@@ -21,7 +21,9 @@ def home(tmp_path, monkeypatch):
 
 def test_round_trip(tmp_path):
     model = small_model()
-    marks = landmark_set(torch.tensor([3, -1]), torch.tensor([[0.1, 0.2, 0.7], [0.0, 0.0, 0.0]]))
+    marks = landmark_set(
+        torch.tensor([3, -1, -1, -1, -1]), torch.tensor([[0.1, 0.2, 0.7], *[[0.0] * 3] * 4])
+    )
     jaw = torch.full((17, 2), -1, dtype=torch.int32)
     pairs = torch.arange(model.n_vertices, dtype=torch.int32).flip(0)
     model = replace(
@@ -40,7 +42,7 @@ def test_round_trip(tmp_path):
     assert again.regions.keys() == model.regions.keys()
     assert all(torch.equal(again.regions[k], model.regions[k]) for k in model.regions)
     assert torch.equal(again.landmarks["five"].barycentric, marks.barycentric)
-    assert again.landmarks["five"].triangles.tolist() == [3, -1]
+    assert again.landmarks["five"].triangles.tolist() == [3, -1, -1, -1, -1]
     assert again.mirror is not None
     assert torch.equal(again.mirror, pairs)
     assert [p.name for p in path.parent.iterdir()] == ["model.npz"]
@@ -102,6 +104,16 @@ def _changed(key, value):
         (_changed("region_masks", lambda x: x[:-1]), "one boolean row per region name"),
         (_without("landmarks_ibug68_barycentric"), "landmarks_ibug68_barycentric is missing"),
         (_changed("landmarks_ibug68_barycentric", lambda x: x * 2), "rows must sum to 1"),
+        (_changed("landmarks_ibug68_triangles", lambda x: x[:5]), "5 points, the scheme has 68"),
+        (_changed("landmarks_ibug68_barycentric", lambda x: x + np.array([9, -5, -4])), "far outside"),
+        (_changed("landmarks_ibug68_spread", lambda x: x - 1), "standard deviation below 0"),
+        (_changed("commercial", lambda x: np.array("no")), "commercial: expected one boolean"),
+        (_changed("expression_is_blendshape", lambda x: np.array([True])), "expected one boolean"),
+        (_changed("name", lambda x: np.array(3)), "name: expected one text"),
+        (_changed("files", lambda x: np.array(["a"])), r"files: expected \(K, 2\)"),
+        (_changed("albedo_basis", lambda x: x[:, :0]), "albedo_basis: is empty"),
+        (_changed("region_names", lambda x: np.full_like(x, "lips")), "the same name twice"),
+        (lambda a: a.update(mirror=np.zeros(len(a["mean"]), dtype=np.int32)), "not mirrored back"),
         (_changed("jaw_contour", lambda x: x[:5]), r"jaw_contour: expected \(17, K\)"),
     ],
 )
