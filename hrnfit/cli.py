@@ -145,7 +145,8 @@ USAGE = f"""hrnfit {hrnfit.__version__}: one subject's face from photographs
   hrnfit demo [--out DIR]                          see it work on a photograph and on known truth
   hrnfit cameras FILE                              check a camera file
   hrnfit licences [--all] [--json]                 what is installed, and what may be used commercially
-  hrnfit models list | info | add | get | check    the face models
+  hrnfit models list | info | kinds | add | get    the face models
+  hrnfit models check | landmarks                  whether one is sound; its dense landmarks
 
 Options of a command: hrnfit COMMAND --help"""
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from hrnfit.cli_folder import check_folder
 from hrnfit.cli_progress import console
+from hrnfit.fit.licensing import licence_line
 
 if TYPE_CHECKING:
     from hrnfit.transfer.conversion import Conversion
@@ -104,10 +105,11 @@ def summarise(converted: Conversion, out: Path) -> None:
     )
     for warning in converted.warnings:
         view.print(f"warning: {warning}", style="yellow", markup=False)
-    state = ", state.npz" if converted.result is not None else ""
-    view.print(
-        f"{converted.seconds:.0f} s; {out}: meshes, maps{state}, conversion.json", markup=False
-    )
+    written = ["meshes", "conversion.json", "licences.txt"]
+    written += ["maps"] if converted.albedo is not None else []
+    written += ["state.npz", "result.json"] if converted.result is not None else []
+    view.print(licence_line(converted.provenance), markup=False)
+    view.print(f"{converted.seconds:.0f} s; {out}: {', '.join(written)}", markup=False)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hrnfit.licences import Part
     from hrnfit.licences.dependencies import Dependency
 
-ADVICE = "Read the terms yourself, where `source` says; this is no legal advice."
+ADVICE = "Read the terms yourself (--json or docs/licences.md: where they stand); this is no legal advice."
 
 COLUMNS = ("part", "kind", "licence", "commercial use", "terms")
 KEPT = ("name", "kind", "licence", "commercial", "source", "note", "substitute", "attribution")

@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 
 def list_models() -> None:
     """List the models known by name."""
-    table = Table("name", "identity", "expression", "albedo", "vertices", "commercial use", "file")
+    table = Table()
+    for column in ("name", "identity", "expression", "albedo", "vertices", "commercial", "file"):
+        table.add_column(column, overflow="fold")
     for name, path in store.model_files().items():
         try:
             model = load_model(path)
@@ -60,9 +62,9 @@ def info(model: tyro.conf.Positional[str]) -> None:
 
 def kinds() -> None:
     """List the file formats that `hrnfit models add` knows."""
-    table = Table("kind", "PATH is")
+    table = Table("kind", "PATH is", "options")
     for name, kind in KINDS.items():
-        table.add_row(name, kind.expects)
+        table.add_row(name, kind.expects, " ".join(f"--{option}" for option in kind.takes))
     Console().print(table)
 
 
@@ -84,7 +86,7 @@ def add(
         name: Name to use it by, as in `--model NAME`; the kind without.
         part: Part of the mesh, where the kind has several: for ict face, head, either with +eyes and +teeth, or full.
         extras: Folder of companion files, where they do not lie beside the file.
-        modes: Keep the first so many modes of identity, expression and albedo each; by the kind without.
+        modes: Keep the first so many modes of identity, expression and albedo each (bfm17, bfm19, faceverse, hifi3d, hifi3dpp).
         licence: The licence you accepted, where the file does not tell: for flame cc-by-4.0.
         replace_existing: Overwrite a model of that name.
     """
@@ -96,7 +98,7 @@ def add(
     terms = model_part(model.info)
     console.print(f"licence: {terms.licence}. {terms.note}".strip())
     if "mediapipe478" not in model.landmarks:
-        console.print(f"next: hrnfit models landmarks {name}   (dense landmarks, a minute)")
+        console.print(f"next: hrnfit models landmarks {name}   (dense landmarks, one to three minutes)")
 
 
 def get(
@@ -142,7 +144,7 @@ def get(
     console.print(f"added '{name or source}': {target}")
     if "mediapipe478" not in model.landmarks:
         console.print(
-            f"next: hrnfit models landmarks {name or source}   (dense landmarks, a minute)"
+            f"next: hrnfit models landmarks {name or source}   (dense landmarks, one to three minutes)"
         )
 
 

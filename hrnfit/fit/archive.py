@@ -102,7 +102,7 @@ def read_document(directory: Path) -> dict[str, Any]:
     path = directory / RESULT_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{directory}: no {RESULT_FILE} in it; give a folder that FitResult.save wrote"
+            f"{directory}: no {RESULT_FILE} in it; give a folder that `hrnfit fit` or FitResult.save wrote"
         )
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

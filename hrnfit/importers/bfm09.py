@@ -35,7 +35,7 @@ from hrnfit.model.linear import LinearFaceModel
 
 INFO = ModelInfo(
     name="bfm09",
-    licence="Basel Face Model 2009 licence (University of Basel): non-commercial research and teaching",
+    licence="Basel Face Model licence: internal, non-commercial research, evaluation or testing",
     commercial=False,
     source="Basel Face Model 2009 (Paysan et al. 2009); expressions of Guo et al. 2018, from FaceWarehouse",
     note="Each user signs the licence with the University of Basel; the file may not be passed on, and "

@@ -47,7 +47,7 @@ YEARS = {53149: 2017, 28588: 2017, 47439: 2019, 27657: 2019, 58203: 2019}
 LANDMARKS = "metadata/landmarks/json"
 
 NOTE = (
-    "For non-commercial research and teaching, after registration with the University of Basel; "
+    "After registration with the University of Basel; "
     "commercial use needs a licence of its own."
 )
 
@@ -113,7 +113,7 @@ def _model(
         LinearParts(
             info=ModelInfo(
                 name=f"bfm{year % 100}",
-                licence=f"Basel Face Model {year}, non-commercial",
+                licence="Basel Face Model licence: internal, non-commercial research, evaluation or testing",
                 commercial=False,
                 source=f"https://faces.dmi.unibas.ch/bfm/bfm{year}.html",
                 note=NOTE,

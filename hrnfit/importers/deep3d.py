@@ -116,7 +116,8 @@ def deep3d_from_state(
     translation = flip @ T_cam_head[:3, 3] / MM_PER_UNIT + centre
     if float(T_cam_head[2, 3]) <= 0.0:
         raise ValueError(
-            f"view {view}: the head lies {-float(T_cam_head[2, 3]):.3g} mm behind the camera; fit first"
+            f"view {view}: the head lies {-float(T_cam_head[2, 3]):.3g} mm behind the camera; give the view's own, "
+            "result.cameras[view], in the world of the fit"
         )
     parts = (
         state.identity,

@@ -49,10 +49,10 @@ the mean of the Basel model of 2017."""
 
 INFO = ModelInfo(
     name="faceverse",
-    licence="not stated for the model; its code is BSD-2-Clause",
+    licence="2-clause BSD for the repository; its data set: non-commercial research",
     commercial=False,
     source="https://github.com/LizhenWangT/FaceVerse",
-    note="No terms are stated for the model; take it as for research only, or ask the authors.",
+    note="the model files say nothing of their own; the agreement of the data set prohibits commercial use",
 )
 
 

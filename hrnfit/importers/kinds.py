@@ -18,6 +18,7 @@ from hrnfit.importers.faceverse import import_faceverse
 from hrnfit.importers.flame import import_flame
 from hrnfit.importers.hifi3d import import_hifi3d, import_hifi3dpp
 from hrnfit.model import ict, store
+from hrnfit.model.containers import check_container
 from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.load import load_model, model_arrays, save_model, with_shipped_landmarks
 from hrnfit.model.stored import StoredModel, with_info
@@ -131,12 +132,7 @@ def import_model(
     Raises ValueError for an unknown kind, FileNotFoundError, and ModelFormatError that names the
     key, shape or count that is off.
     """
-    if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise ValueError(f"kind '{kind}': not known; {hint}possible: {', '.join(KINDS)}")
-    _check_options(kind, options or ImportOptions())
-    store.check_readable(path)
+    check_request(kind, path, options or ImportOptions())
     found = _read(KINDS[kind], path, options or ImportOptions())
     info = replace(found.model.info, name=name, kind=kind, files=checksums(found.files))
     model = with_shipped_landmarks(with_info(found.model, info))
@@ -148,11 +144,24 @@ def _read(kind: Kind, path: Path, options: ImportOptions) -> Imported:
     """The importer's answer; whatever else it meets in a damaged file is a damaged file too."""
     try:
         return kind.read(path, options)
-    except ModelFormatError:
-        raise
+    except ModelFormatError as error:
+        if path.name in str(error):
+            raise
+        raise ModelFormatError(f"{path}: {error}") from error
     except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise ModelFormatError(f"{path}: {text}") from error
+
+
+def check_request(kind: str, path: Path, options: ImportOptions) -> None:
+    """The kind is known and takes the options, the path is there and holds such a file."""
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ValueError(f"kind '{kind}': not known; {hint}possible: {', '.join(KINDS)}")
+    _check_options(kind, options)
+    store.check_readable(path)
+    check_container(path, kind)
 
 
 def _check_options(kind: str, options: ImportOptions) -> None:
@@ -179,6 +188,7 @@ def add_model(
     replace_existing: bool = False,
 ) -> tuple[StoredModel, Path]:
     """Import a model and keep it in the user's folder under a name; the model and its file."""
+    check_request(kind, path, options or ImportOptions())
     target = free_place(name, replace_existing=replace_existing)
     model = import_model(kind, path, name, options)
     save_model(model, target)

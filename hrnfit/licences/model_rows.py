@@ -123,7 +123,7 @@ MODELS: tuple[Part, ...] = (
         "FaceVerse",
         "model",
         "2-clause BSD for the repository; its data set: non-commercial research",
-        "ask",
+        "no",
         "https://github.com/LizhenWangT/FaceVerse/blob/main/LICENSE",
         note="the model files say nothing of their own; the agreement of the data set prohibits commercial use",
         substitute=SUBSTITUTE,

@@ -49,7 +49,8 @@ def read_folder(folder: Path) -> ObjFolder:
     neutral = folder / NEUTRAL
     if not neutral.is_file():
         raise FileNotFoundError(
-            f"{folder}: no {NEUTRAL} in it; give the folder FaceXModel of ICT-FaceKit, or an npz file"
+            f"{folder}: no {NEUTRAL} in it; as a model a folder must be FaceXModel of ICT-FaceKit, "
+            "others are converted once by `hrnfit models add KIND`"
         )
     mesh = read_mesh(neutral)
     others = sorted(p for p in folder.glob("*.obj") if p != neutral)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hrnfit.model import ict, store
 from hrnfit.model.appearance import smooth_albedo
+from hrnfit.model.containers import check_own
 from hrnfit.model.dense_landmarks import shipped_landmarks
 from hrnfit.model.face_model import LandmarkSet, ModelInfo, neutral
 from hrnfit.model.flame import FlameModel
@@ -29,10 +30,6 @@ from hrnfit.model.validate import FORMAT, check_model_arrays, model_type
 
 Arrays = Mapping[str, np.ndarray]
 
-FOREIGN = (".mat", ".h5", ".hdf5", ".pkl", ".npy", ".bin")
-"""Endings of model files of others, which `hrnfit models add` converts."""
-
-
 def load_model(name_or_path: str | Path = store.GENERIC) -> StoredModel:
     """A model by name (`generic`, or one added with `hrnfit models add`), or from a file or folder.
 
@@ -42,11 +39,7 @@ def load_model(name_or_path: str | Path = store.GENERIC) -> StoredModel:
     path = store.resolve(name_or_path)
     if path.is_dir():
         return with_shipped_landmarks(ict.import_folder(path))
-    if path.suffix.lower() in FOREIGN:
-        raise ModelFormatError(
-            f"{path}: files of this kind are converted once: `hrnfit models add KIND {path}`, "
-            "then --model NAME; `hrnfit models kinds` lists the kinds"
-        )
+    check_own(path)
     arrays = read_npz(path)
     if ict.is_compact(set(arrays)):
         return with_shipped_landmarks(ict.from_compact(arrays, str(path)))
@@ -147,9 +140,9 @@ def _linear(arrays: Arrays) -> LinearFaceModel:
         optional["mirror"] = _integers(arrays["mirror"])
     return LinearFaceModel(
         info=_info(arrays),
-        mean=_floats(arrays["mean"]) * scale,
-        identity_basis=_floats(arrays["identity_basis"]).flatten(1) * scale,
-        expression_basis=_floats(arrays["expression_basis"]).flatten(1) * scale,
+        mean=_scaled(arrays["mean"], scale),
+        identity_basis=_scaled(arrays["identity_basis"], scale).flatten(1),
+        expression_basis=_scaled(arrays["expression_basis"], scale).flatten(1),
         expression_names=tuple(str(name) for name in arrays["expression_names"]),
         expression_is_blendshape=bool(arrays["expression_is_blendshape"]),
         faces=_integers(arrays["faces"]),
@@ -205,6 +198,11 @@ def _landmarks(arrays: Arrays) -> dict[str, LandmarkSet]:
 
 def _floats(array: np.ndarray) -> Tensor:
     return torch.as_tensor(array).to(torch.float32, copy=True)  # numpy takes float16 7 times slower
+
+
+def _scaled(array: np.ndarray, mm_per_unit: float) -> Tensor:
+    """In mm; ours are already, and a pass over large bases is saved."""
+    return _floats(array) if mm_per_unit == 1.0 else _floats(array) * mm_per_unit
 
 
 def _integers(array: np.ndarray) -> Tensor:

@@ -62,9 +62,10 @@ def convert(
     fitted, folder = _opened(result)
     target = open_target(to, landmarks)
     model = fitted.model or open_model(fitted)
-    parts = conversion_parts(fitted, model, target)
+    parts = (*fit_parts(fitted, model), *target_parts(target))
     if commercial:
-        check_commercial(parts, "this conversion")
+        check_commercial(fit_parts(fitted, model), "the fit to convert")
+        check_commercial(target_parts(target), "this conversion")
     source = mean_face(model)
     tell("correspondence", 0.0)
     found, cached = cached_correspondence(
@@ -240,14 +241,18 @@ def _provenance(fitted: FitResult, folder: Path | None, target: Target) -> dict[
     }
 
 
-def conversion_parts(fitted: FitResult, model: FaceModel, target: Target) -> tuple[Part, ...]:
-    """What the fit was made with, its model and the target's; a template is the caller's own."""
-    parts = [
-        *earlier_parts(fitted.provenance),
-        known_part("code", "hrnfit"),
-        model_part(model.info),
-    ]
-    return (*parts, model_part(target.model.info)) if target.model is not None else tuple(parts)
+def fit_parts(fitted: FitResult, model: FaceModel) -> tuple[Part, ...]:
+    """What the fit was made with, its model among it, and our code, which converts it."""
+    own = (known_part("code", "hrnfit"), model_part(model.info))
+    return (*earlier_parts(fitted.provenance), *own)
+
+
+def target_parts(target: Target) -> tuple[Part, ...]:
+    """The target's model; a template is the caller's own."""
+    if target.model is None:
+        return ()
+    part = model_part(target.model.info)
+    return (replace(part, substitute=part.substitute.replace("--model", "--to")),)
 
 
 def _silent(part: str, fraction: float) -> None:

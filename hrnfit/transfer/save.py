@@ -10,8 +10,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from hrnfit.fit.archive import RESULT_FILE, STATE_FILE, finite, save_archive
-from hrnfit.fit.export import CONVERSION_FILE, save_folder, write_json
+from hrnfit.fit.export import CONVERSION_FILE, LICENCES, save_folder, write_json
 from hrnfit.fit.export_meshes import TEXTURE_FILE, file_mesh
+from hrnfit.fit.licensing import licence_text
 from hrnfit.fit.result import MeshLevel
 from hrnfit.io.image import write_png
 from hrnfit.io.maps import write_exr
@@ -20,6 +21,7 @@ from hrnfit.io.obj import write_obj
 from hrnfit.io.obj_rewrite import rewrite_obj
 from hrnfit.render.texture import dilate, uv_raster
 from hrnfit.transfer.conversion import Conversion
+from hrnfit.tree import write_bytes
 
 BORDER = 8
 """Texels by which the baked albedo runs over the border of the chart: renderers filter across it."""
@@ -37,6 +39,8 @@ def _write_parts(conversion: Conversion, folder: Path) -> None:
         write_png(folder / "maps" / "albedo.png", conversion.albedo)
     if conversion.displacement is not None:
         write_exr(folder / "maps" / "displacement.exr", conversion.displacement)
+    if text := licence_text(conversion.provenance):
+        write_bytes(folder / LICENCES, text.encode())
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     if conversion.result is not None:
         files = [*files, STATE_FILE, RESULT_FILE]

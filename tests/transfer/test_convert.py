@@ -198,6 +198,8 @@ def test_command_line(place, result, tmp_path, capsys):
     cli.main([*arguments, "--level", "mid"])
     shown = capsys.readouterr().out
     assert "median mm" in shown
+    assert "licences: commercial use permitted" in shown
+    assert "model dense_egg" in (tmp_path / "fit_dense_egg" / "licences.txt").read_text()
     assert "has no counterpart on the fit" in shown
     assert (tmp_path / "fit_dense_egg" / "meshes" / "mid.glb").is_file()
     assert not (tmp_path / "fit_dense_egg" / "meshes" / "coarse.obj").exists()
