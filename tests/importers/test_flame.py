@@ -295,6 +295,15 @@ def test_basel_colours_are_flat_and_blue_first(tmp_path, raw):
     assert float(found[2]) == pytest.approx(((0.1 + 0.055) / 1.055) ** 2.4, abs=1e-4)
 
 
+def test_dark_modes_follow_the_foot_of_the_curve(tmp_path, raw):
+    """The foot ends at 0.04045 (IEC 61966-2-1), not before."""
+    path = written(tmp_path, raw)
+    texture(tmp_path, MU=np.full((64, 64, 3), 0.0403), PC=np.full((64, 64, 3, 1), 1.0))
+    assert float(imported(path).unposed.albedo_basis[0, 3, 5, 0]) == pytest.approx(
+        1 / 12.92, abs=2e-4
+    )
+
+
 def test_linear_albedo_stays_as_it_is(tmp_path, raw):
     path = written(tmp_path, raw)
     mean = np.tile([0.1, 0.2, 0.4], (64, 64, 1))
