@@ -153,6 +153,7 @@ def _veil(photograph: Pixels) -> Layer:
 
 
 def rasterized(mesh: MeshLevel, window: Camera, rasterizer: Rasterizer) -> Raster:
+    """The mesh as the window's camera sees it, distortion included, at `SUPERSAMPLING` samples per pixel."""
     fine = window.resize(window.height * SUPERSAMPLING, window.width * SUPERSAMPLING)
     x_world = mesh.vertices.detach().cpu().double()
     points = torch.cat([fine.project(x_world), fine.depth(x_world)[:, None]], -1).float()

@@ -12,6 +12,7 @@ import http.client
 import logging
 import os
 import shutil
+import ssl
 import threading
 import urllib.error
 import urllib.parse
@@ -29,6 +30,12 @@ RESERVE = 50_000_000
 
 GONE = (401, 403, 404, 410, 451)
 """Answers that another attempt will not change."""
+
+CUT = (errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH)
+"""Faults of a network that may come back."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Faults of a disk without room."""
 
 Progress = Callable[[int, int], None]
 """Is told the bytes that are here, and all there will be."""
@@ -154,7 +161,12 @@ class _Job:
             except _Passing as fault:
                 reason, pause = str(fault), fault.pause
             except OSError as error:
-                raise _said(error, part) from error
+                if error.errno in FULL:
+                    raise DownloadError(
+                        f"{part}: the disk is full; make room, or name another place with the variable "
+                        "HRNFIT_HOME; the same command goes on from here"
+                    ) from error
+                raise
             fruitless = 0 if _size(part) > farthest else fruitless + 1
             farthest = max(farthest, _size(part))
             log.info("%s: %s; trying again", file.path, reason)
@@ -186,7 +198,9 @@ class _Job:
             raise self._refusal(error, file, part) from error
         except urllib.error.URLError as error:
             raise _Passing(f"no connection ({error.reason})") from error
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except (http.client.HTTPException, OSError) as error:
+            if isinstance(error, OSError) and not _is_passing(error):
+                raise
             raise _Passing(f"the connection broke off ({error or type(error).__name__})") from error
 
     def _append(self, answer: http.client.HTTPResponse, file: RemoteFile, part: Path) -> None:
@@ -277,11 +291,6 @@ def _check_disk(folder: Path, needed: int) -> None:
         )
 
 
-def _said(error: OSError, part: Path) -> OSError:
-    """A full disk in words; other faults as they are."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DownloadError(
-            f"{part}: the disk is full; make room, or name another place with the variable HRNFIT_HOME; "
-            "the same command goes on from here"
-        )
-    return error
+def _is_passing(error: OSError) -> bool:
+    """Whether the network is at fault, not this machine's disk."""
+    return isinstance(error, (ConnectionError, TimeoutError, ssl.SSLError)) or error.errno in CUT

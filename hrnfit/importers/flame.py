@@ -18,10 +18,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.check import check_range, check_shape
+from hrnfit.importers import flame_licence
 from hrnfit.importers.assemble import nearest_corner, vertex_uv
 from hrnfit.importers.flame_chart import Chart, find_chart
 from hrnfit.importers.flame_landmarks import flame_landmarks, plausible
-from hrnfit.importers.flame_licence import flame_info
 from hrnfit.importers.flame_texture import Texture, find_texture
 from hrnfit.importers.isolated import read_isolated
 from hrnfit.model.appearance import smooth_albedo
@@ -43,6 +43,9 @@ MM_PER_UNIT = 1000.0
 
 SHAPE_MODES = 300
 """Modes of `shapedirs` that are identity; those behind them are expression."""
+
+NO_JAW_NOTE = "told by the name of the file, the jaw does not turn: expressions open the mouth"
+"""What is said of a model whose jaw was given no unknowns."""
 
 TALLEST, LONGEST = 0.6, 0.3
 """Largest extent of a head with its neck, and move of a vertex by one coefficient, m."""
@@ -77,7 +80,11 @@ def import_flame(
         chart, chart_file = found[0], (found[1],)
     companions = (*marks.files, *((texture.path,) if texture else ()), *chart_file)
     names = tuple(file.name for file in companions)
-    info = flame_info(checksum(path), licence, "open_mark" in arrays, names)
+    digest = checksum(path)
+    info = flame_licence.flame_info(digest, licence, "open_mark" in arrays, names)
+    jaw = _has_jaw(path, digest)
+    if not jaw:
+        info = replace(info, note=f"{info.note}; {NO_JAW_NOTE}")
     unposed = _unposed(arrays, info, marks.sets, chart, texture)
     points = landmark_positions(unposed.mean, unposed.faces, unposed.landmarks["ibug68"])
     if not plausible(points):
@@ -86,7 +93,7 @@ def import_flame(
         )
     contour = _outline(unposed) if marks.contour is None else marks.contour
     unposed = replace(unposed, jaw_contour=contour)
-    model = FlameModel(unposed, _skeleton(arrays, "no_jaw" not in path.name))
+    model = FlameModel(unposed, _skeleton(arrays, jaw))
     return FlameImport(model, (path, *companions))
 
 
@@ -97,6 +104,11 @@ def _model_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise ModelFormatError(f"{path}: none of {', '.join(NAMES)} in it; give the file itself")
+
+
+def _has_jaw(path: Path, digest: str) -> bool:
+    """Whether the jaw turns: in every release whose checksum is known; else the name tells."""
+    return digest in flame_licence.RELEASES or "no_jaw" not in path.name
 
 
 def _check(arrays: dict[str, np.ndarray]) -> None:

@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from hrnfit.check import check_shape
+from hrnfit.io.mesh import Mesh
+from hrnfit.io.obj import read_obj
 from hrnfit.model.format_error import ModelFormatError
 
 TEMPLATES = ("head_template_mesh.obj", "head_template.obj", "FLAME_uv_template.obj")
-"""Meshes in FLAME's topology with texture coordinates."""
+"""Meshes in FLAME's topology, with texture coordinates or without."""
+
+LARGEST_TEMPLATE = 50_000_000
+"""Bytes; 5,023 vertices with texture coordinates and 9,976 triangles take about 1e6."""
 
 
 class Chart(NamedTuple):
@@ -23,10 +29,10 @@ class Chart(NamedTuple):
 
 
 def find_chart(folder: Path, faces: Int[np.ndarray, "F 3"]) -> tuple[Chart, Path] | None:
-    """Texture coordinates of the first template mesh in a folder."""
-    for name in TEMPLATES:
-        if (folder / name).is_file():
-            return _template(folder / name, faces), folder / name
+    """Texture coordinates of the first template mesh in a folder that has some."""
+    for path in (folder / name for name in TEMPLATES):
+        if path.is_file() and (chart := _template(path, faces)) is not None:
+            return chart, path
     return None
 
 
@@ -52,9 +58,13 @@ def checked_chart(
     return Chart(uv.astype(np.float32), ft.astype(np.int32))
 
 
-def _template(path: Path, faces: Int[np.ndarray, "F 3"]) -> Chart:
-    """Coordinates of an OBJ whose triangles are those of the model, in any order."""
-    vt, corners = _read_obj(path)
+def _template(path: Path, faces: Int[np.ndarray, "F 3"]) -> Chart | None:
+    """Coordinates of an OBJ whose triangles are those of the model, in any order; None without any."""
+    mesh = _mesh(path)
+    if mesh.uv is None:
+        return None
+    vt = mesh.uv.numpy() * [1.0, -1.0] + [0.0, 1.0]
+    corners = torch.stack([mesh.faces, mesh.corner_uv()], -1).numpy().astype(np.int64)
     if len(corners) != len(faces):
         raise ModelFormatError(f"{path}: {len(corners)} triangles, but the model has {len(faces)}")
     known = {_turned(t): k for k, t in enumerate(corners[:, :, 0])}
@@ -74,19 +84,10 @@ def _turned(triangle: np.ndarray) -> tuple[int, ...]:
     return tuple(int(triangle[(first + k) % 3]) for k in range(3))
 
 
-def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Texture coordinates, and vertex and texture index of each triangle's corners."""
-    vt: list[list[float]] = []
-    corners: list[list[list[int]]] = []
+def _mesh(path: Path) -> Mesh:
+    if path.stat().st_size > LARGEST_TEMPLATE:
+        raise ModelFormatError(f"{path}: {path.stat().st_size} bytes, more than the mesh needs")
     try:
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            words = line.split()
-            if words[:1] == ["vt"]:
-                vt.append([float(x) for x in words[1:3]])
-            elif words[:1] == ["f"] and len(words) == 4:
-                corners.append([[int(n) - 1 for n in word.split("/")[:2]] for word in words[1:]])
-        return np.array(vt).reshape(-1, 2), np.array(corners, dtype=np.int64).reshape(-1, 3, 2)
+        return read_obj(path)
     except ValueError as error:
-        raise ModelFormatError(
-            f"{path}: not an OBJ of triangles with texture coordinates ({error})"
-        ) from error
+        raise ModelFormatError(str(error)) from error

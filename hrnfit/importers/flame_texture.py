@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 
 from hrnfit.importers.flame_chart import Chart, checked_chart
+from hrnfit.importers.vertex_albedo import srgb_slope
 from hrnfit.io.image import linear_from_srgb
 from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.npz_bands import npz_shapes, read_npz_bands, read_npz_keys
@@ -29,10 +30,6 @@ FILES = {
 
 BASIS = 256
 """Largest side of the modes' maps, texels."""
-
-SLOPE_FLOOR = 0.04
-"""Encoded value below which the curve's slope is that of its linear foot: where the map is black, off
-the chart, modes say nothing."""
 
 
 class Texture(NamedTuple):
@@ -94,11 +91,8 @@ def _linear(
     """Linear values, and the slope of the curve there."""
     if is_linear:
         return encoded, np.ones_like(encoded)
-    value = encoded.clip(0.0, 1.0)
-    linear = linear_from_srgb(torch.from_numpy(value)).numpy()
-    # IEC 61966-2-1: ((e + 0.055) / 1.055)^2.4 above 0.04045, e / 12.92 below
-    slope = 2.4 / 1.055 * ((value + 0.055) / 1.055) ** 1.4
-    return linear, np.where(value <= SLOPE_FLOOR, 1.0 / 12.92, slope)
+    value = torch.from_numpy(encoded.clip(0.0, 1.0))
+    return linear_from_srgb(value).numpy(), srgb_slope(value).numpy()
 
 
 def _modes(

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrnfit.importers.download import Patience, Progress, RemoteFile, checked_base, download
+from hrnfit.importers.download_lock import locked
 from hrnfit.importers.kinds import ImportOptions, add_model, free_place
 from hrnfit.model import ict, store
 from hrnfit.model.stored import StoredModel
+from hrnfit.tree import write_bytes
 
 MANIFESTS = Path(__file__).parent / "manifests"
 
@@ -118,6 +120,11 @@ def downloads_folder(name: str, manifest: Manifest) -> Path:
     return store.user_folder() / "downloads" / f"{name}-{manifest.commit[:12]}"
 
 
+def licence_copy(model_file: Path) -> Path:
+    """Where the licence's text stays, beside the model it belongs to."""
+    return model_file.with_name(f"{model_file.stem}.LICENCE.txt")
+
+
 def get_model(
     source_name: str,
     name: str,
@@ -130,11 +137,11 @@ def get_model(
     progress: Progress | None = None,
     patience: Patience | None = None,
 ) -> tuple[StoredModel, Path]:
-    """Download a model and keep it under a name; the model and its file.
+    """Download a model and keep it under a name, its licence's text beside it; the model and its file.
 
     `base_url`: of a mirror; else the variable HRNFIT_DOWNLOAD_<SOURCE>, else the repository. `keep_files`:
     leave the downloaded files for another import. Raises ValueError before anything is downloaded for
-    a name that is taken, options that cannot be, or a licence that was not accepted.
+    a name that is taken, options that cannot be, or a licence that was not accepted, DownloadError while another process downloads the same.
     """
     source = source_named(source_name)
     options = options or ImportOptions()
@@ -149,10 +156,16 @@ def get_model(
             f"{manifest.base_url}{source.licence_file} and repeat the command with --accept-licence"
         )
     folder = downloads_folder(source_name, manifest)
-    download(manifest.files, base, folder, progress, patience)
-    added = add_model(
-        source.kind, folder / source.import_from, name, options, replace_existing=replace_existing
-    )
-    if not keep_files:
-        shutil.rmtree(folder)
-    return added
+    with locked(folder):
+        download(manifest.files, base, folder, progress, patience)
+        model, target = add_model(
+            source.kind,
+            folder / source.import_from,
+            name,
+            options,
+            replace_existing=replace_existing,
+        )
+        write_bytes(licence_copy(target), (folder / source.licence_file).read_bytes())
+        if not keep_files:
+            shutil.rmtree(folder)
+    return model, target

@@ -15,6 +15,7 @@ from hrnfit.importers.isolated import Options
 from hrnfit.importers.pickled_arrays import LISTED, array_of, single
 from hrnfit.importers.restricted_pickle import LARGEST, unpickled
 from hrnfit.model.format_error import ModelFormatError
+from hrnfit.model.npz_arrays import DAMAGE, npy_header
 
 
 def read(path: Path, options: Options) -> dict[str, np.ndarray]:
@@ -40,13 +41,8 @@ def saved_object(path: Path) -> Any:
         raise ModelFormatError(f"{path.stat().st_size} bytes, more than any model has")
     stream = io.BytesIO(path.read_bytes())
     try:
-        version = np.lib.format.read_magic(stream)
-        header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, dtype = header(stream)
-    except (ValueError, KeyError) as error:
+        shape, _, dtype = npy_header(stream)
+    except DAMAGE as error:
         raise ModelFormatError("not an .npy file; copy or download it again") from error
     if not dtype.hasobject or shape != ():
         raise ModelFormatError(f"an array of {dtype} {shape}, expected one pickled dictionary")

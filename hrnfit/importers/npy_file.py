@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hrnfit.model.format_error import ModelFormatError
-from hrnfit.model.npz_arrays import DAMAGE
+from hrnfit.model.npz_arrays import DAMAGE, npy_header
 
 
 def map_npy(path: Path) -> np.ndarray:
@@ -20,12 +20,7 @@ def map_npy(path: Path) -> np.ndarray:
     size = path.stat().st_size
     with path.open("rb") as opened:
         try:
-            version = np.lib.format.read_magic(opened)
-            header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, fortran, dtype = header(opened)
+            shape, fortran, dtype = npy_header(opened)
         except DAMAGE as error:
             raise ModelFormatError(
                 f"{path}: not a readable npy file ({error}); copy or export it again"

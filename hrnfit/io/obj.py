@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hrnfit.io.image import write_png
+from hrnfit.io.obj_lines import read_lines, split_line
 from hrnfit.tree import write_bytes
 
 if TYPE_CHECKING:
@@ -56,12 +57,11 @@ def read_obj(path: str | Path) -> Mesh:
     path = Path(path)
     rows: dict[str, list[str]] = {"v": [], "vt": [], "vn": []}
     polygons: list[str] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        kind, _, rest = line.strip().partition(" ")
+    for kind, rest in map(split_line, read_lines(path)):
         if kind in rows:
-            rows[kind].append(rest)
+            rows[kind].append(rest.partition("#")[0])
         elif kind == "f":
-            polygons.append(" ".join(rest.split()))
+            polygons.append(" ".join(rest.partition("#")[0].split()))
     if not rows["v"] or not polygons:
         raise ValueError(f"{path}: has {len(rows['v'])} vertices and {len(polygons)} faces; "
                          "a mesh needs both")  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.io.obj_lines import read_lines, split_line
 from hrnfit.tree import write_bytes
 
 DROPPED = ("vn", "mtllib")
@@ -29,28 +30,28 @@ def rewrite_obj(
     texture_file: an image that exists or will exist; `<stem>.mtl` beside `path` then names it.
     """
     path = Path(path)
-    lines = Path(source).read_text(encoding="utf-8", errors="replace").splitlines()
-    heads = [line.split(maxsplit=1)[0] if line.strip() else "" for line in lines]
-    count = heads.count("v")
+    lines = read_lines(Path(source))
+    statements = [split_line(line) for line in lines]
+    count = sum(head == "v" for head, _ in statements)
     if count != len(vertices):
         raise ValueError(f"{source}: has {count} vertices, got {len(vertices)} positions")
     positions = iter(vertices.detach().cpu().double().tolist())
-    named = [line.split(maxsplit=1)[1].strip() for line in lines if line.startswith("usemtl ")]
+    named = [name for head, name in statements if head == "usemtl" and name]
     materials = list(dict.fromkeys(named)) or ["face"]
     out = ["# positions by hrnfit, mm"]
     if texture_file is not None:
         out.append(f"mtllib {path.with_suffix('.mtl').name}")
         write_bytes(path.with_suffix(".mtl"), _materials(materials, path, texture_file))
     assigned = bool(named) or texture_file is None
-    for head, line in zip(heads, lines, strict=True):
+    for (head, rest), line in zip(statements, lines, strict=True):
         if head == "v":
             out.append("v {:.5f} {:.5f} {:.5f}".format(*next(positions)))
         elif head == "f":
             if not assigned:
                 out.append(f"usemtl {materials[0]}")
                 assigned = True
-            out.append(_without_normals(line))
-        elif head not in DROPPED:
+            out.append(_without_normals(rest))
+        elif head not in DROPPED and (head, rest) != ("usemtl", ""):
             out.append(line)
     write_bytes(path, ("\n".join(out) + "\n").encode())
 
@@ -64,7 +65,7 @@ def _materials(names: list[str], path: Path, texture_file: str | Path) -> bytes:
     return text.encode()
 
 
-def _without_normals(line: str) -> str:
+def _without_normals(corners: str) -> str:
     """A face statement with the third index of every corner left out."""
-    corners = line.split()
-    return " ".join("/".join(filter(None, corner.split("/")[:2])) for corner in corners)
+    words = corners.partition("#")[0].split()
+    return " ".join(["f", *("/".join(filter(None, word.split("/")[:2])) for word in words)])

@@ -31,7 +31,8 @@ class Carrier:
         """The target's vertices on a surface of the source, in the frame of its head; meaningless where a
         vertex has no partner. pose: T_world_head, mm."""
         ratio = len(mesh.faces) // max(self._source_faces, 1)
-        if len(mesh.faces) != self._source_faces * ratio or ratio.bit_count() != 1:
+        steps = (ratio.bit_length() - 1) // 2  # each subdivision makes four of one
+        if ratio < 1 or len(mesh.faces) != self._source_faces * 4**steps:
             raise ValueError(
                 f"{mesh.name}: {len(mesh.faces)} triangles, but the model of the fit has "
                 f"{self._source_faces}; it was fitted with another model or version"
@@ -41,7 +42,7 @@ class Carrier:
             self.correspondence.barycentric.double(),
             torch.zeros(len(self._rest)),
         )
-        for _ in range((ratio.bit_length() - 1) // 2):
+        for _ in range(steps):
             marks = subdivided_landmarks(marks)
         corners = mesh.vertices.double()[mesh.faces[marks.triangles.clamp_min(0)].long()]
         world = (corners * marks.barycentric[..., None]).sum(1)

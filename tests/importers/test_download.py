@@ -6,6 +6,7 @@ import errno
 import hashlib
 import shutil
 import socket
+import ssl
 from collections import namedtuple
 
 import numpy as np
@@ -182,6 +183,44 @@ def test_a_disk_that_fills_up(tmp_path, monkeypatch):
         pytest.raises(DownloadError, match="the disk is full"),
     ):
         download(remote(), base, tmp_path, patience=HASTY)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ssl.SSLError(1, "bad record mac"),
+        ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
+        OSError(errno.ENETDOWN, "Network is down"),
+        OSError(errno.ENETUNREACH, "Network is unreachable"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+    ],
+    ids=lambda fault: f"{type(fault).__name__}-{fault.errno}",
+)
+def test_a_network_that_fails_in_between_is_asked_again(tmp_path, monkeypatch, fault):
+    sound, faults = module._Job._append, [fault]
+
+    def faulty(*given) -> None:
+        if faults:
+            raise faults.pop()
+        sound(*given)
+
+    monkeypatch.setattr(module._Job, "_append", faulty)
+    with serving(Behaviour(CONTENT)) as base:
+        download(remote(), base, tmp_path, patience=HASTY)
+    assert told(tmp_path) == CONTENT
+
+
+def test_other_faults_are_passed_on_as_they_are(tmp_path, monkeypatch):
+    fault = OSError(errno.EROFS, "Read-only file system")
+
+    def broken(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(module._Job, "_append", broken)
+    with serving(Behaviour(CONTENT)) as base, pytest.raises(OSError, match="Read-only") as caught:
+        download(remote()[:1], base, tmp_path, patience=HASTY)
+    assert caught.value is fault
+    assert fault.__cause__ is None
 
 
 @pytest.mark.parametrize("url", ["file:///etc/", "ftp://host/", "host/path", "", "https://"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -109,6 +111,22 @@ def test_plain_dictionaries_only(tmp_path):
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(ModelFormatError, match=r"not an \.npy file"):
         read(path, {"keys": []})
+
+
+def test_a_header_that_is_no_python_is_no_npy_file(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros(3))
+    sound = path.read_bytes()
+    for harmed in (sound.replace(b"(3,)", b"((((", 1), b"\x93NUMPY\x09\x00" + sound[8:]):
+        path.write_bytes(harmed)
+        with pytest.raises(ModelFormatError, match=r"not an \.npy file"):
+            read(path, {"keys": []})
+
+
+def test_the_reader_of_dictionaries_needs_no_torch():
+    """It runs in a child with little memory."""
+    asked = "import sys, hrnfit.importers.npy_dict; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
 
 
 def test_old_pickles_write_bytes_as_text(tmp_path):

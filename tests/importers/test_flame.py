@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hrnfit.geometry.uv import overlaps
-from hrnfit.importers import flame_licence, flame_texture
+from hrnfit.importers import flame_chart, flame_licence, flame_texture
 from hrnfit.importers.flame_landmarks import PLACES, plausible
 from hrnfit.importers.flame_licence import OPEN, Release
 from hrnfit.importers.kinds import ImportOptions, checksums, import_model
@@ -88,11 +88,20 @@ def test_the_model_without_a_jaw_opens_by_its_expressions(tmp_path, raw):
     model = imported(written(tmp_path, raw, "flame2023_no_jaw.pkl"))
     assert model.n_expression == 4 + 9
     assert not any(name.startswith("jaw") for name in model.expression_names)
+    assert "told by the name of the file, the jaw does not turn" in model.info.note
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=5), rng.normal(size=13)
     expected = reference(raw, ("neck", "left_eye", "right_eye"))(a, b)
     found = model.shape(torch.tensor(a).float(), torch.tensor(b).float())
     assert np.abs(found.numpy() - expected).max() < 0.01
+
+
+def test_a_release_that_was_renamed_keeps_its_jaw(tmp_path, raw, monkeypatch):
+    path = written(tmp_path, raw, "flame2023_no_jaw.pkl")
+    as_release(monkeypatch, path, OPEN)
+    model = imported(path)
+    assert any(name.startswith("jaw") for name in model.expression_names)
+    assert "jaw" not in model.info.note
 
 
 def test_a_folder_means_its_model(tmp_path, raw):
@@ -279,6 +288,40 @@ def test_texture_coordinates_of_a_template_mesh(tmp_path, raw):
         imported(path)
 
 
+def test_a_template_without_texture_coordinates_is_passed_over(tmp_path, raw):
+    path = written(tmp_path, raw)
+    own = imported(path)
+    points = [f"v {x} {y} {z}" for x, y, z in raw.head.points]
+    bare = [*points, *(f"f {a} {b} {c}" for a, b, c in raw.head.faces + 1)]
+    (tmp_path / "head_template_mesh.obj").write_text("\n".join(bare), encoding="utf-8")
+    model = imported(path)
+    assert torch.equal(model.uv, own.uv)
+    assert "head_template_mesh.obj" not in dict(model.info.files)
+    lines = [*points, *(f"vt {0.5 * u} {1.0 - v}" for u, v in own.uv.numpy())]
+    for f, t in zip(raw.head.faces + 1, own.uv_faces.numpy() + 1, strict=True):
+        lines.append("f " + " ".join(f"{a}/{b}" for a, b in zip(f, t, strict=True)))
+    (tmp_path / "head_template.obj").write_text("\n".join(lines), encoding="utf-8")
+    model = imported(path)
+    assert torch.allclose(model.uv, own.uv * torch.tensor([0.5, 1.0]), atol=1e-5)
+    assert "head_template.obj" in dict(model.info.files)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"v 0 0 0\n" + bytes(200), "has 1 vertices and 0 faces"),
+        (b"v 0 0 0\nvt 0 0\nf 1/1 2/1 3/1\n", "not a valid OBJ"),
+        (b"#" * 4000, "4000 bytes, more than the mesh needs"),
+    ],
+)
+def test_broken_templates_say_what_is_off(content, message, tmp_path, raw, monkeypatch):
+    monkeypatch.setattr(flame_chart, "LARGEST_TEMPLATE", 3000)
+    path = written(tmp_path, raw)
+    (tmp_path / "head_template.obj").write_bytes(content)
+    with pytest.raises(ModelFormatError, match=rf"head_template\.obj: .*{message}"):
+        imported(path)
+
+
 def texture(folder: Path, **arrays) -> None:
     np.savez(folder / "FLAME_albedo_from_BFM.npz", **arrays)
 
@@ -293,6 +336,15 @@ def test_basel_colours_are_flat_and_blue_first(tmp_path, raw):
     slope = 2.4 / 1.055 * ((0.4 + 0.055) / 1.055) ** 1.4
     assert float(found[0]) == pytest.approx(red + 0.05 * slope, abs=1e-3)
     assert float(found[2]) == pytest.approx(((0.1 + 0.055) / 1.055) ** 2.4, abs=1e-4)
+
+
+def test_dark_modes_follow_the_foot_of_the_curve(tmp_path, raw):
+    """The foot ends at 0.04045 (IEC 61966-2-1), not before."""
+    path = written(tmp_path, raw)
+    texture(tmp_path, MU=np.full((64, 64, 3), 0.0403), PC=np.full((64, 64, 3, 1), 1.0))
+    assert float(imported(path).unposed.albedo_basis[0, 3, 5, 0]) == pytest.approx(
+        1 / 12.92, abs=2e-4
+    )
 
 
 def test_linear_albedo_stays_as_it_is(tmp_path, raw):

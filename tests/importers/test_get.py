@@ -10,9 +10,10 @@ import pytest
 
 from hrnfit import cli_models
 from hrnfit.importers import get
+from hrnfit.importers.download import DownloadError
 from hrnfit.importers.get import SOURCES, get_model, licence_notice, read_manifest, source_named
 from hrnfit.importers.kinds import KINDS, ImportOptions
-from hrnfit.model import ict
+from hrnfit.model import ict, store
 from hrnfit.model.ict_parts import SLICES
 from hrnfit.model.load import load_model
 from tests.importers.file_server import Behaviour, serving
@@ -92,6 +93,42 @@ def test_a_model_is_fetched_and_converted(small, tmp_path):
     assert len(behaviour.asked) == len(small)
     assert steps[-1][0] == steps[-1][1] == sum(map(len, small.values()))
     assert not list((tmp_path / "home" / "downloads").iterdir())  # 400 MB are not left behind
+
+
+def test_the_notice_stays_with_the_model(small, tmp_path):
+    """The licence asks for it, and the downloads are deleted."""
+    with serving(Behaviour(small)) as base:
+        _, target = get_model("ict", "mine", accept_licence=True, base_url=base)
+    assert (target.parent / "mine.LICENCE.txt").read_bytes() == b"terms"
+    assert "mine.LICENCE" not in store.model_files()
+
+
+def test_two_downloads_at_once_are_one_too_many(small, tmp_path):
+    behaviour = Behaviour(small)
+    lock = tmp_path / "home" / "downloads" / "ict-0123456789ab.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    with serving(behaviour) as base:
+        with pytest.raises(DownloadError, match=rf"under way; .* delete {re.escape(str(lock))}"):
+            get_model("ict", "mine", accept_licence=True, base_url=base)
+        assert behaviour.asked == []
+        assert lock.exists()  # it is the other's
+        lock.unlink()
+        get_model("ict", "mine", accept_licence=True, base_url=base)
+    assert not lock.exists()
+
+
+def test_the_lock_is_released_after_a_failure(small, tmp_path):
+    seen = []
+
+    def interrupted(*_: object) -> None:
+        seen.extend((tmp_path / "home" / "downloads").glob("*.lock"))
+        raise KeyboardInterrupt
+
+    with serving(Behaviour(small)) as base, pytest.raises(KeyboardInterrupt):
+        get_model("ict", "mine", accept_licence=True, base_url=base, progress=interrupted)
+    assert len(seen) == 1
+    assert not seen[0].exists()
 
 
 def test_the_variable_names_a_mirror_and_files_may_stay(small, tmp_path, monkeypatch):

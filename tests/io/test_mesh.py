@@ -44,6 +44,24 @@ def test_obj_refers_to_a_texture_elsewhere(tmp_path):
     assert not (tmp_path / "maps").exists()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
+        "v 0 0 0\nv 1 0 \\\n0\nv 0 1 0\nf 1 \\\n2 \\\n3",
+        "v 0 0 0 # first\nv 1 0 0\nv 0 1 0#last\nf 1 2 3 # all\n",
+        "v\t0\t0\t0\nv\t1 0 0\nv 0 1 0\nf\t1 2\t3\n",
+        "o a\fv 9 9 9\n# b\u2028v 9 9 9\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
+        "# c:\\a\\\nv 0 0 0\r\nv 1 0 0\r\nv 0 1 0\r\nf 1 2 3\r\n",
+    ],
+)
+def test_obj_statements_as_the_format_allows(tmp_path, text):
+    (tmp_path / "a.obj").write_bytes(text.encode())
+    mesh = read_mesh(tmp_path / "a.obj")
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert mesh.faces.tolist() == [[0, 1, 2]]
+
+
 @pytest.mark.parametrize("fields", [("uv", "normals"), ("uv",), ("normals",), ()])
 def test_obj_round_trip(tmp_path, fields):
     none = {f: None for f in ("uv", "normals") if f not in fields} | {"texture": None}
