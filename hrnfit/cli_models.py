@@ -98,7 +98,9 @@ def add(
     terms = model_part(model.info)
     console.print(f"licence: {terms.licence}. {terms.note}".strip())
     if "mediapipe478" not in model.landmarks:
-        console.print(f"next: hrnfit models landmarks {name}   (dense landmarks, one to three minutes)")
+        console.print(
+            f"next: hrnfit models landmarks {name}   (dense landmarks, one to three minutes)"
+        )
 
 
 def get(

@@ -46,10 +46,7 @@ YEARS = {53149: 2017, 28588: 2017, 47439: 2019, 27657: 2019, 58203: 2019}
 
 LANDMARKS = "metadata/landmarks/json"
 
-NOTE = (
-    "After registration with the University of Basel; "
-    "commercial use needs a licence of its own."
-)
+NOTE = "After registration with the University of Basel; commercial use needs a licence of its own."
 
 
 @dataclass(frozen=True)

@@ -101,15 +101,16 @@ def deep3d_from_state(
 ) -> Deep3dView:
     """The vector of one view, and the window of its photograph that it describes.
 
-    `camera`: as given to the fit; the state's corrections are applied. A pinhole with square pixels
+    `camera`: the view's own after the fit, `result.cameras[view]`; the state's corrections are in it
+    already. A pinhole with square pixels
     becomes theirs exactly when a window of 224/1015 focal lengths about the principal point is
     scaled to 224 px. Raises ValueError for a lens with distortion, skew or oblong pixels, for a head behind
     the camera, and for a state of another model.
     """
     _check_state(state, model, sharing, view)
-    window = _window(camera, float(state.log_focal[view].exp()))
+    window = _window(camera)
     frame, row = int(sharing.frame[view]), int(sharing.light[view])
-    T_cam_world = pose_matrix(state.camera[view], camera.T_cam_world.to(state.camera))
+    T_cam_world = camera.T_cam_world.to(state.pose)
     T_cam_head = T_cam_world @ pose_matrix(state.pose[frame], state.pose_reference[frame])
     flip = torch.diag(T_cam_head.new_tensor(FLIP))
     centre = T_cam_head.new_tensor([0.0, 0.0, DISTANCE])
@@ -210,7 +211,7 @@ def _check_state(state: FaceState, model: FaceModel, sharing: Sharing, view: int
         raise ValueError(f"view {view}: the state has views 0 to {sharing.n_views - 1}")
 
 
-def _window(camera: Camera, factor: float) -> Window:
+def _window(camera: Camera) -> Window:
     """The square about the principal point whose field of view is theirs."""
     K = camera.K.double()
     fx, fy, skew = float(K[0, 0]), float(K[1, 1]), float(K[0, 1])
@@ -224,5 +225,5 @@ def _window(camera: Camera, factor: float) -> Window:
             f"camera: fx {fx:g}, fy {fy:g}, skew {skew:g} px; Deep3D's pixels are square: resample the "
             "photograph and pass camera.resize(...)"
         )
-    side = SIZE / FOCAL * fx * factor
+    side = SIZE / FOCAL * fx
     return Window(float(K[0, 2]) - side / 2, float(K[1, 2]) - side / 2, side)

@@ -22,13 +22,13 @@ from hrnfit.model.dense_landmarks import shipped_landmarks
 from hrnfit.model.face_model import LandmarkSet, ModelInfo, neutral
 from hrnfit.model.flame import FlameModel
 from hrnfit.model.flame_file import flame_arrays, flame_model
-from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.model.npz_arrays import read_npz
 from hrnfit.model.stored import StoredModel, with_landmarks
 from hrnfit.model.validate import FORMAT, check_model_arrays, model_type
 
 Arrays = Mapping[str, np.ndarray]
+
 
 def load_model(name_or_path: str | Path = store.GENERIC) -> StoredModel:
     """A model by name (`generic`, or one added with `hrnfit models add`), or from a file or folder.

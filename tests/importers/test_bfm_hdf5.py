@@ -244,6 +244,4 @@ def test_numbers_that_lie_in_another_file_are_not_read(tmp_path):
     for key, sentence in (("far", "lie in another file"), ("hollow", "the file holds less")):
         with pytest.raises(ModelFormatError, match=f"{key}: .*{sentence}"):
             read(path, {"keys": [key]})
-    assert (
-        read(path, {"keys": ["near"]})["near"].sum() == 3
-    )
+    assert read(path, {"keys": ["near"]})["near"].sum() == 3

@@ -28,7 +28,7 @@ from hrnfit.prediction import Prediction
 from hrnfit.render.cpu import CpuRasterizer
 from hrnfit.render.shade import shade
 from hrnfit.render.texture import uv_raster
-from hrnfit.state import Sharing
+from hrnfit.state import FaceState, Sharing
 from tests.importers.deep3d_reference import (
     POSE,
     their_pixels,
@@ -179,11 +179,19 @@ def turned_state(model):
     return state, cameras, sharing
 
 
+def corrected(camera: Camera, state: FaceState, view: int) -> Camera:
+    """The camera with the state's corrections applied, as a result hands it out."""
+    K = camera.K.clone()
+    K[:, :2] *= float(state.log_focal[view].exp())
+    return replace(camera, K=K, T_cam_world=pose_matrix(state.camera[view], camera.T_cam_world))
+
+
 @pytest.mark.parametrize("view", [0, 1])
 def test_a_state_in_any_world_there_and_back(model, view):
     """The window of the photograph, scaled to 224 px, shows what the vector describes."""
     state, cameras, sharing = turned_state(model)
-    sent = deep3d_from_state(state, model, cameras[view], sharing, view)
+    found = corrected(cameras[view], state, view)
+    sent = deep3d_from_state(state, model, found, sharing, view)
     again, camera, alone = state_from_deep3d(sent.coefficients, model)
     theirs = prediction(model, again, camera, alone)
 
@@ -206,11 +214,9 @@ def test_a_state_in_any_world_there_and_back(model, view):
 
 def test_the_window_is_a_crop_and_resize_of_the_camera(model):
     state, cameras, sharing = turned_state(model)
-    window = deep3d_from_state(state, model, cameras[0], sharing, 0).window
-    camera = cameras[0]
-    focal = camera.K.clone()
-    focal[:2, :2] *= math.exp(0.1)
-    cropped = replace(camera, K=focal).crop(window.left, window.top, 900, 900)
+    camera = corrected(cameras[0], state, 0)
+    window = deep3d_from_state(state, model, camera, sharing, 0).window
+    cropped = camera.crop(window.left, window.top, 900, 900)
     K = cropped.K[:2] * (224.0 / window.side)
     assert torch.allclose(K, deep3d_camera().K[:2], atol=1e-6)
 

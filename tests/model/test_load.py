@@ -105,7 +105,10 @@ def _changed(key, value):
         (_without("landmarks_ibug68_barycentric"), "landmarks_ibug68_barycentric is missing"),
         (_changed("landmarks_ibug68_barycentric", lambda x: x * 2), "rows must sum to 1"),
         (_changed("landmarks_ibug68_triangles", lambda x: x[:5]), "5 points, the scheme has 68"),
-        (_changed("landmarks_ibug68_barycentric", lambda x: x + np.array([9, -5, -4])), "far outside"),
+        (
+            _changed("landmarks_ibug68_barycentric", lambda x: x + np.array([9, -5, -4])),
+            "far outside",
+        ),
         (_changed("landmarks_ibug68_spread", lambda x: x - 1), "standard deviation below 0"),
         (_changed("commercial", lambda x: np.array("no")), "commercial: expected one boolean"),
         (_changed("expression_is_blendshape", lambda x: np.array([True])), "expected one boolean"),
