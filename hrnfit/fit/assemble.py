@@ -19,15 +19,13 @@ from hrnfit.fit.levels import level_meshes
 from hrnfit.fit.photographs import photograph_from_image
 from hrnfit.fit.result import FitResult, Maps, StageReport
 from hrnfit.fit.scene import Scene
+from hrnfit.fit.strayed import STRAYED, landmark_errors, landmark_extent, shares
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.shade import safe_normalize
 from hrnfit.render.texture import uv_interpolate, uv_raster
 from hrnfit.state import FaceState
 
-STRAYED = 0.06
-"""Landmark error over the diagonal of a view's landmarks from which on the result warns: good fits have
-0.01 to 0.03."""
 RESIDUAL_SIZE = 256
 """Window in which residuals per view are measured, px."""
 
@@ -77,22 +75,14 @@ def assemble(
 
 def strayed(scene: Scene, residuals: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
     """Warnings of views in which the face lies far from its landmarks."""
-    out = []
-    for view in scene.views:
-        error = residuals[view.name].get("landmark")
-        if view.landmarks is None or error is None:
-            continue
-        points = view.landmarks.points[view.landmarks.confidence > 0]
-        if len(points) == 0:
-            continue
-        face = float((points.amax(0) - points.amin(0)).norm())
-        if error > STRAYED * face:
-            out.append(
-                f"view {view.name!r}: the face ended {error:.0f} px from its landmarks, which span "
-                f"{face:.0f} px; look at its overlay, and leave the view out if it shows another face "
-                "or its landmarks are wrong"
-            )
-    return tuple(out)
+    errors = {name: own.get("landmark") for name, own in residuals.items()}
+    return tuple(
+        f"view {view.name!r}: the face ended {errors[view.name]:.0f} px from its landmarks, which span "
+        f"{landmark_extent(view):.0f} px; look at its overlay, and leave the view out if it shows another face "
+        "or its landmarks are wrong"
+        for view in scene.views
+        if shares(scene, errors).get(view.name, 0.0) > STRAYED
+    )
 
 
 def fitted_cameras(scene: Scene, state: FaceState) -> tuple[Camera, ...]:
@@ -143,20 +133,12 @@ def view_residuals(scene: Scene, state: FaceState) -> dict[str, dict[str, float]
     difference = (gamma_encoded(prediction.image) - gamma_encoded(windows.images)).abs().mean(-1)
     counted = (prediction.raster.triangle >= 0) * windows.masks
     out: dict[str, dict[str, float]] = {}
-    boxes = scene.boxes
+    landmarks = landmark_errors(scene, prediction)
     for v, view in enumerate(scene.views):
         own = {
             "photometric": float((difference[v] * counted[v]).sum() / counted[v].sum().clamp_min(1))
         }
-        if view.landmarks is not None and boxes is not None:
-            scheme = windows.landmark_scheme
-            if scheme in scene.model.landmarks:
-                offset = prediction.landmark_points(scheme)[v] - windows.landmarks[v]
-                weight = windows.landmark_confidence[v] * (
-                    scene.model.landmarks[scheme].triangles.to(offset.device) >= 0
-                )
-                mean = (weight * offset.square().sum(-1)).sum() / weight.sum().clamp_min(1e-9)
-                scale = float(boxes[v, 2] - boxes[v, 0]) / windows.size
-                own["landmark"] = float(mean.sqrt()) * scale
+        if view.name in landmarks:
+            own["landmark"] = landmarks[view.name]
         out[view.name] = own
     return out

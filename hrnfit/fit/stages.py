@@ -14,6 +14,7 @@ from hrnfit.fit.map_stage import solve_map
 from hrnfit.fit.recipe import Recipe, Stage
 from hrnfit.fit.result import StageReport
 from hrnfit.fit.scene import Scene
+from hrnfit.fit.strayed import lost_views
 from hrnfit.fit.surface_stage import solve_surface
 from hrnfit.geometry.rotation import rebase
 from hrnfit.solve.solver import Outcome, Solution
@@ -57,7 +58,14 @@ def run_stages(
         if stage.name in idle:
             continue
         show = _reporter(callback, stage, i, len(recipe.stages))
-        state, solution = _solve(scene, state, stage, recipe, focal_deviation, show)
+        solved, solution = _solve(scene, state, stage, recipe, focal_deviation, show)
+        gone = lost_views(scene, solved) - lost_views(scene, state)
+        if gone:
+            warnings.append(
+                f"stage {stage.name!r} was undone: the face left its landmarks in {', '.join(sorted(gone))}"
+            )
+        else:
+            state = solved
         if solution.outcome is Outcome.NON_FINITE:
             warnings.append(f"stage {stage.name!r}: {solution.outcome.value}")
         pose, reference = rebase(state.pose, state.pose_reference)

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hrnfit.fit.assemble import STRAYED, strayed, view_residuals
+from hrnfit.fit.assemble import strayed, view_residuals
 from hrnfit.fit.scene import Scene
+from hrnfit.fit.strayed import STRAYED
 from hrnfit.observe.observation import Landmarks
 from tests.fit.small_scene import NAMES, truth_scene
 

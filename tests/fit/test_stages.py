@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hrnfit.fit import stages
 from hrnfit.fit.recipe import recipe_from
 from hrnfit.fit.stages import Progress, run_stages
+from hrnfit.fit.strayed import lost_views
 from hrnfit.geometry.rotation import pose_matrix
 from tests.fit.small_scene import face, one_instant, rig, scene_of, truth_scene, views_of
 from tests.fit.test_map_stage import with_map
@@ -93,3 +95,33 @@ def test_a_stage_that_ends_in_nan_is_named_and_its_start_kept():
     assert "NaN" in report.outcome.value
     assert warnings[0].startswith("stage 'light': the energy became NaN")
     assert torch.equal(after.light, state.light)
+
+
+def test_a_stage_that_loses_the_face_is_undone_and_named(monkeypatch):
+    scene, state = truth_scene()
+    kept = stages.solve_map
+
+    def runs_away(scene, state, *rest):
+        _, solution = kept(scene, state, *rest)
+        gone = state.pose + torch.tensor([0.0, 0.0, 0.0, 150.0, 0.0, 0.0])
+        return state.replace(pose=gone), solution
+
+    monkeypatch.setattr(stages, "solve_map", runs_away)
+    recipe = recipe_from({"name": "two", "stages": [SKIN, LIGHT]})
+    found, reports, (warning,) = run_stages(scene, with_map(state), recipe, None, None)
+    assert warning.startswith("stage 'skin' was undone: the face left its landmarks in cam_0")
+    assert [r.name for r in reports] == ["skin", "light"]
+    assert torch.allclose(found.pose_reference, pose_matrix(state.pose, state.pose_reference))
+
+
+def test_views_that_were_lost_before_do_not_undo_a_stage():
+    scene, state = truth_scene()
+    beside = [
+        replace(v, landmarks=replace(v.landmarks, points=v.landmarks.points + 60.0))
+        for v in scene.views
+    ]
+    shifted = replace(scene, views=tuple(beside), _windows={})
+    assert lost_views(shifted, state) == {"cam_0", "cam_1", "cam_2"}
+    recipe = recipe_from({"name": "one", "stages": [LIGHT]})
+    _, _, warnings = run_stages(shifted, with_map(state), recipe, None, None)
+    assert warnings == ()
