@@ -10,11 +10,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "hrnfit"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("brief", "check", "derivative", "licences", "tree"),
+    ("brief", "check", "data_folder", "derivative", "licences", "tree"),
     ("geometry", "camera", "state"),
     ("model", "render", "solve", "nets", "io"),
     ("observe", "importers"),
-    ("prediction",),
+    ("prediction", "infer"),
     ("energy",),
     ("fit", "metrics"),
     ("transfer",),
@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cli_folder",
         "cli_licences",
         "cli_models",
+        "cli_nets",
         "cli_progress",
         "demo",
         "synthetic",

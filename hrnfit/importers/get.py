@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hrnfit.data_folder import user_folder
 from hrnfit.importers.download import Patience, Progress, RemoteFile, checked_base, download
 from hrnfit.importers.download_lock import locked
 from hrnfit.importers.kinds import ImportOptions, add_model, free_place
-from hrnfit.model import ict, store
+from hrnfit.model import ict
 from hrnfit.model.stored import StoredModel
 from hrnfit.tree import write_bytes
 
@@ -117,7 +118,7 @@ def licence_notice(name: str) -> str:
 
 def downloads_folder(name: str, manifest: Manifest) -> Path:
     """Where the files of this version are kept while they come."""
-    return store.user_folder() / "downloads" / f"{name}-{manifest.commit[:12]}"
+    return user_folder() / "downloads" / f"{name}-{manifest.commit[:12]}"
 
 
 def licence_copy(model_file: Path) -> Path:

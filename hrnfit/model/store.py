@@ -7,25 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import re
-import sys
 from pathlib import Path
 
+from hrnfit.data_folder import user_folder
 from hrnfit.model.format_error import ModelFormatError
 
 GENERIC = "generic"
-
-
-def user_folder() -> Path:
-    """Folder of the user's models: `HRNFIT_HOME`, else the platform's place for application data."""
-    if home := os.environ.get("HRNFIT_HOME"):
-        return Path(home).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "hrnfit"
-    if sys.platform == "darwin":
-        return Path("~/Library/Application Support/hrnfit").expanduser()
-    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "hrnfit"
 
 
 def models_folder() -> Path:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hrnfit.data_folder import user_folder
 from hrnfit.model.format_error import ModelFormatError
 from hrnfit.model.npz_arrays import read_npz
-from hrnfit.model.store import user_folder
 from hrnfit.transfer.correspondence import Correspondence, find_correspondence
 from hrnfit.transfer.face_mesh import FaceMesh
 from hrnfit.tree import save_npz
