@@ -15,8 +15,8 @@ from torch import Tensor
 
 from hrnfit.energy.shared_albedo import TexelSource, TexelViews, read_texels
 from hrnfit.energy.texels import Texels
-from hrnfit.fit.fuse import fill
 from hrnfit.fit.scene import Scene
+from hrnfit.geometry.map_fill import fill
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.model.face_model import FaceModel
 from hrnfit.prediction import resized_map

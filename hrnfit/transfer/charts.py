@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hrnfit.fit.fuse import fill
+from hrnfit.geometry.map_fill import fill
 from hrnfit.geometry.nearest import NearestTriangles
 from hrnfit.render.texture import uv_interpolate, uv_raster
 from hrnfit.transfer.correspondence import Correspondence
