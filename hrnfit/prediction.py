@@ -22,7 +22,7 @@ from hrnfit.observe.observation import WorkingViews
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.rasterizer import Raster, Rasterizer
 from hrnfit.render.shade import safe_normalize, shade
-from hrnfit.render.texture import UvRaster, uv_interpolate
+from hrnfit.render.texture import UvRaster, resized_map, uv_interpolate
 from hrnfit.state import FaceState, Sharing
 
 
@@ -169,17 +169,3 @@ class Prediction:
         hit = (self.raster.triangle >= 0).to(albedo.dtype)[..., None]
         colour = hit * albedo * shade(self.normals, light)
         return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
-
-
-def resized_map(image: Float[Tensor, "h w 3"], size: int) -> Float[Tensor, "H W 3"]:
-    """A square UV map at another resolution, bilinear, area-averaged when shrinking."""
-    if image.shape[0] == size:
-        return image
-    moved = torch.nn.functional.interpolate(
-        image.movedim(-1, 0)[None],
-        size=(size, size),
-        mode="bilinear",
-        align_corners=False,
-        antialias=size < image.shape[0],
-    )
-    return moved[0].movedim(0, -1)

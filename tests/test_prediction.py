@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hrnfit.geometry.rotation import pose_matrix, rigid_inverse
-from hrnfit.prediction import Prediction, corrected_projection, resized_map
+from hrnfit.prediction import Prediction, corrected_projection
+from hrnfit.render.texture import resized_map
 from hrnfit.render.texture import UvRaster, uv_raster
 from hrnfit.state import FaceState
 from tests.energy.scene import working_views

@@ -34,6 +34,8 @@ SETTINGS: dict[str, type] = {
     "lbfgs": FirstOrderSettings,
 }
 SHARES = ("view", "frame", "subject")
+STARTS = ("auto", "networks", "landmarks")
+APPEARANCES = ("fit", "start")
 LEAST = {"size": 16, "texels": 8, "steps": 1, "rounds": 1, "max_steps": 1}
 LEAST |= {"deformation": 4, "displacement": 8, "albedo": 8}
 """Smallest value of a setting; of the others 0, without 0 itself where they divide (`_deviation`,
@@ -83,7 +85,14 @@ class Recipe:
     description: str = ""
     share: Share = field(default_factory=Share)
     resolution: Resolution = field(default_factory=Resolution)
+    initialize: str = "auto"
+    """What the first stage starts from: `networks`, falling back to landmarks with a warning when there are
+    no weights for the model; `landmarks`; or `auto`, networks when there are weights, else landmarks."""
     start: LandmarkStart = field(default_factory=LandmarkStart)
+    """Of the landmark start, which also comes before the networks: it finds bad views and focal lengths."""
+    appearance: str = "fit"
+    """Light and albedo of the result: `fit`, solved from the photographs at the end, or `start`, what the
+    networks say, where there are any."""
     stages: tuple[Stage, ...] = ()
 
     @property
@@ -134,6 +143,10 @@ def recipe_from(document: Mapping[str, Any], where: str = "recipe") -> Recipe:
         value = getattr(recipe.share, name)
         if value not in SHARES:
             raise ValueError(f"{where}: share.{name}: expected {', '.join(SHARES)}, got {value!r}")
+    for name, known in (("initialize", STARTS), ("appearance", APPEARANCES)):
+        value = getattr(recipe, name)
+        if value not in known:
+            raise ValueError(f"{where}: {name}: expected {', '.join(known)}, got {value!r}")
     stages = document.get("stages") or []
     if not isinstance(stages, list):
         raise ValueError(f"{where}: stages: expected a list")

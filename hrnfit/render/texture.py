@@ -107,6 +107,20 @@ def dilate(
     return torch.where(near[..., None], filled, texture)
 
 
+def resized_map(image: Float[Tensor, "h w 3"], size: int) -> Float[Tensor, "H W 3"]:
+    """A square UV map at another resolution, bilinear, area-averaged when shrinking."""
+    if image.shape[0] == size:
+        return image
+    moved = torch.nn.functional.interpolate(
+        image.movedim(-1, 0)[None],
+        size=(size, size),
+        mode="bilinear",
+        align_corners=False,
+        antialias=size < image.shape[0],
+    )
+    return moved[0].movedim(0, -1)
+
+
 def texel_visibility(
     points: Float[Tensor, "V N 3"],
     raster: Raster,
