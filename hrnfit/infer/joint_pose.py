@@ -107,7 +107,7 @@ def _target(view: PosedView, faces: Tensor, merged: Surface) -> _Target:
         )
     pixels, jacobian = project(own.points[index], T_own, camera)
     moved = (weights[index, None, None] * jacobian[..., 3:].square()).sum().sqrt()
-    root = weights[index].sqrt()[:, None] / moved  # px per mm, root mean square over the axes
+    root = weights[index].sqrt()[:, None] / moved  # of px per mm about the middle
     return _Target(camera, index, pixels, root, merged.centred(T_world_head))
 
 
