@@ -19,8 +19,8 @@ from hrnfit.fit.scene import Scene
 from hrnfit.geometry.map_fill import fill
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.model.face_model import FaceModel
-from hrnfit.render.texture import resized_map
 from hrnfit.render.shade import sh_basis
+from hrnfit.render.texture import resized_map
 from hrnfit.state import FaceState
 
 ROUNDS = 6

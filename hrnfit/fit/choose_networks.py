@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hrnfit.check import check_kind
 from hrnfit.fit.recipe import Recipe
-from hrnfit.infer.networks import Networks, check_networks
 from hrnfit.importers.networks import load_networks, networks_for
+from hrnfit.infer.networks import Networks, check_networks
 from hrnfit.licences import Part
 from hrnfit.model.face_model import FaceModel
 
@@ -45,7 +45,9 @@ def choose_networks(
             )
         return Choice(None, "the recipe starts from landmarks")
     if asked is not None:
-        check_kind("networks", asked, (str, Path, Networks), "a name of `hrnfit nets list` or a file")
+        check_kind(
+            "networks", asked, (str, Path, Networks), "a name of `hrnfit nets list` or a file"
+        )
         found = asked if isinstance(asked, Networks) else load_networks(asked)
         check_networks(found, model)
         return Choice(found, "")

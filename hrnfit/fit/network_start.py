@@ -8,7 +8,7 @@ focal lengths and views without a face, stays as the landmark start has it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,14 +18,13 @@ from torch import Tensor
 from hrnfit.camera import Camera
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.strayed import lost_views
-from hrnfit.geometry.rotation import pose_matrix
+from hrnfit.geometry.rotation import pose_matrix, rigid_inverse
 from hrnfit.importers.turned_light import turned_light
 from hrnfit.infer.crop_pose import pose_from_crop
 from hrnfit.infer.fused_maps import merge_maps
-from hrnfit.infer.joint_pose import Report, joint_pose
+from hrnfit.infer.joint_pose import PosedView, joint_pose
 from hrnfit.infer.networks import MAP_SIZE, Networks, check_networks, convention_of, own_maps
 from hrnfit.infer.single_view import Predictor, ViewPrediction
-from hrnfit.model.face_model import FaceModel
 from hrnfit.render.texture import resized_map
 from hrnfit.state import FaceState
 
@@ -57,7 +56,9 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
     check_networks(networks, scene.model)
     predictions, warnings = predict_views(scene, networks)
     if not predictions:
-        warnings.append("no photograph could go through the networks: the fit starts from landmarks")
+        warnings.append(
+            "no photograph could go through the networks: the fit starts from landmarks"
+        )
         return NetworkStart(state, None, False, tuple(warnings))
     merged = with_coefficients(scene, state, predictions)
     merged, told = with_poses(scene, merged, predictions)
@@ -128,11 +129,11 @@ def with_poses(
         own = [v for v in predictions if int(scene.sharing.frame[v]) == frame]
         if not own:
             continue
-        reports = [report_of(scene, state, v, predictions[v]) for v in own]
         try:
-            alone = len(scene.views) == 1
+            posed = [posed_view(scene, state, v, predictions[v]) for v in own]
             shape = scene.model.shape(state.identity, state.expression[frame])
-            T = world_pose(reports, scene.model, None if alone else shape)
+            alone = len(scene.views) == 1
+            T = world_pose(posed[0]) if alone else joint_pose(shape, scene.model.faces, posed)
         except ValueError as error:
             warnings.append(f"the head pose of frame {frame} is that of the landmarks: {error}")
             log.warning(warnings[-1])
@@ -141,29 +142,20 @@ def with_poses(
     return state.replace(pose_reference=reference, pose=torch.zeros_like(state.pose)), warnings
 
 
-def report_of(scene: Scene, state: FaceState, v: int, prediction: ViewPrediction) -> Report:
-    """What the analyzer says of a view, with the view's camera as the state corrects it."""
-    view = scene.views[v]
-    return Report(
-        shape=scene.model.shape(prediction.identity, prediction.expression),
-        T_analyzer_head=prediction.T_analyzer_head,
-        camera=corrected_camera(view.camera, state, v),
-        crop=prediction.crop,
-        name=view.name,
-    )
-
-
-def world_pose(
-    reports: Sequence[Report], model: FaceModel, shape: Float[Tensor, "N 3"] | None
-) -> Float[Tensor, "4 4"]:
-    """T_world_head of one frame; `shape` is the merged one, None for a single photograph's own."""
-    if shape is not None:
-        return joint_pose(reports, shape, model.faces)
-    one = reports[0]
+def posed_view(scene: Scene, state: FaceState, v: int, prediction: ViewPrediction) -> PosedView:
+    """What the analyzer says of a view, in the view's own camera as the state corrects it."""
+    view, faces = scene.views[v], scene.model.faces
+    camera = corrected_camera(view.camera, state, v).to(device=scene.device)
+    shape = scene.model.shape(prediction.identity, prediction.expression)
     T_cam_head = pose_from_crop(
-        one.shape, model.faces, one.T_analyzer_head, one.camera, one.crop, one.name
+        shape, faces, prediction.T_analyzer_head, camera, prediction.crop, view.name
     )
-    return torch.linalg.inv(one.camera.T_cam_world.to(T_cam_head)) @ T_cam_head
+    return PosedView(shape, T_cam_head, camera, view.name)
+
+
+def world_pose(view: PosedView) -> Float[Tensor, "4 4"]:
+    """T_world_head of one view alone."""
+    return rigid_inverse(view.camera.T_cam_world.to(view.T_cam_head)) @ view.T_cam_head
 
 
 def corrected_camera(camera: Camera, state: FaceState, v: int) -> Camera:
