@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hrnfit.check import check_kind
 from hrnfit.fit.recipe import Recipe
-from hrnfit.importers.networks import load_networks, networks_for
+from hrnfit.infer.load_networks import load_networks, networks_for
 from hrnfit.infer.networks import Networks, check_networks
 from hrnfit.licences import Part
 from hrnfit.model.face_model import FaceModel
@@ -27,6 +27,10 @@ class Choice:
     def parts(self) -> tuple[Part, ...]:
         """Terms of the weights."""
         return () if self.networks is None else self.networks.parts
+
+
+NOT_ASKED = Choice(None, "the fit continues from an earlier result")
+"""Of a fit that needs no start."""
 
 
 def choose_networks(

@@ -23,6 +23,7 @@ import hrnfit
 from hrnfit.check import check_kind
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
+from hrnfit.fit.choose_networks import NOT_ASKED, choose_networks
 from hrnfit.fit.licensing import (
     check_detector,
     choose_device,
@@ -31,10 +32,12 @@ from hrnfit.fit.licensing import (
     planned_parts,
     solver_parts,
 )
+from hrnfit.fit.network_start import begun_with_networks
 from hrnfit.fit.prepare import Prepared, prepare
 from hrnfit.fit.recipe import Recipe, load_recipe
 from hrnfit.fit.result import FitResult, StageReport
 from hrnfit.fit.stages import Callback, Progress, run_stages
+from hrnfit.infer.networks import Networks
 from hrnfit.licences import check_commercial
 from hrnfit.model import store
 from hrnfit.model.face_model import FaceModel
@@ -67,6 +70,7 @@ def fit(
     detector: LandmarkDetector | None = None,
     start: FitResult | None = None,
     commercial: bool = False,
+    networks: str | Path | Networks | None = None,
 ) -> FitResult:
     """Fit one subject to its photographs.
 
@@ -79,7 +83,8 @@ def fit(
     commercial: refuse every part whose terms do not permit commercial use, before any work.
     model: a name, a file or a `FaceModel`. masks: a folder, or images by name; 1 (white) keeps a pixel.
     landmarks: a JSON file, or (68 | 478 | 5, 2) pixels by image name, NaN where missing; by default
-    `detector` finds them (MediaPipe). progress: called with a `Progress` after each step.
+    `detector` finds them (MediaPipe). networks: weights to start from, a name of `hrnfit nets list`, a file
+    or `Networks`; by default those kept for the model, unless the recipe starts from landmarks. progress: called with a `Progress` after each step.
 
     Lengths are mm. Raises ValueError, TypeError, FileNotFoundError or ImportError with advice when
     the input cannot be fitted, LicenceError (a ValueError) when `commercial` refuses it; bad views of
@@ -100,10 +105,15 @@ def fit(
         check_detector(views, detector)
     chosen = _recipe(recipe, views, overrides)
     renderer = rasterizer("auto", where)
+    choice = NOT_ASKED if start is not None else choose_networks(networks, chosen, face, commercial)
+    parts = (*parts, *choice.parts)
+    if commercial:
+        check_commercial(choice.parts)
     with torch.no_grad():
         begun = prepare(views, face, chosen, renderer, where, detector)
     if start is not None:
         begun = _continued(begun, start)
+    begun = begun_with_networks(begun, choice)
     prepared_seconds = time.perf_counter() - began
     state, reports, notes = run_stages(
         begun.scene, begun.state, chosen, begun.focal_deviation, progress
@@ -111,7 +121,8 @@ def fit(
     parts = (*parts, *detector_parts(begun.detector), *solver_parts(chosen, reports))
     scene = begun.scene.framed(state)
     with torch.no_grad():
-        state = fit_appearance(scene, state)
+        if chosen.appearance == "fit" or not begun.by_networks:
+            state = fit_appearance(scene, state)
         if not _finite(state):
             raise ValueError(
                 "the fit ended in NaN; check the cameras (hrnfit cameras FILE) and the images"
@@ -119,11 +130,12 @@ def fit(
         return assemble(
             scene,
             state,
-            (_start_report(prepared_seconds), *reports),
+            (_start_report(begun.by_networks, prepared_seconds), *reports),
             time.perf_counter() - began,
             (*told, *warnings, *begun.warnings, *notes),
             _provenance(chosen, face, images, where, _model_file(model))
-            | licence_record(parts, commercial),
+            | licence_record(parts, commercial)
+            | {"start": begun.started},
         )
 
 
@@ -165,9 +177,10 @@ def _finite(state: FaceState) -> bool:
     return all(bool(torch.isfinite(leaf).all()) for leaf in vars(state).values())
 
 
-def _start_report(seconds: float) -> StageReport:
-    """The landmark start as a stage of its own, so that its time is seen."""
-    return StageReport("landmarks", "coarse", Outcome.CONVERGED, 1, seconds)
+def _start_report(by_networks: bool, seconds: float) -> StageReport:
+    """The start as a stage of its own, so that its time is seen."""
+    name = "networks" if by_networks else "landmarks"
+    return StageReport(name, "mid" if by_networks else "coarse", Outcome.CONVERGED, 1, seconds)
 
 
 def _model_file(model: str | Path | FaceModel) -> dict[str, str]:

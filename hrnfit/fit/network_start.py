@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.camera import Camera
+from hrnfit.fit.choose_networks import Choice
+from hrnfit.fit.prepare import Prepared
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.strayed import lost_views
 from hrnfit.geometry.rotation import pose_matrix, rigid_inverse
@@ -44,6 +46,29 @@ class NetworkStart:
     used: bool
     """False when no photograph could be predicted: the state is then the one that came in."""
     warnings: tuple[str, ...]
+
+
+def begun_with_networks(begun: Prepared, choice: Choice) -> Prepared:
+    """Where the stages begin, with the networks' start in place of the landmarks' if there is one."""
+    if choice.networks is None:
+        told = (choice.why,) if choice.warning else ()
+        started = {"by": "landmarks", "why": choice.why}
+        return replace(begun, started=started, warnings=(*begun.warnings, *told))
+    found = network_start(begun.scene, begun.state, choice.networks)
+    warnings = (*begun.warnings, *found.warnings)
+    if not found.used:
+        started = {"by": "landmarks", "why": found.warnings[-1]}
+        return replace(begun, started=started, warnings=warnings)
+    scene = replace(begun.scene, deretouched=found.deretouched).framed(found.state)
+    started = {"by": "networks", "networks": choice.networks.name}
+    return replace(
+        begun,
+        scene=scene,
+        state=found.state,
+        by_networks=True,
+        started=started,
+        warnings=warnings,
+    )
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -49,6 +49,10 @@ class Prepared:
     warnings: tuple[str, ...]
     detector: LandmarkDetector | None = None
     """What looked for landmarks; None when all were given."""
+    by_networks: bool = False
+    """Whether the state is the networks', not that of the landmarks."""
+    started: Mapping[str, str] = field(default_factory=lambda: {"by": "landmarks"})
+    """How, for the record: `by`, and `networks` (their name) or `why` (there are none)."""
 
 
 def prepare(

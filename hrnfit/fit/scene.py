@@ -31,6 +31,8 @@ class Scene:
     sharing: Sharing
     rasterizer: Rasterizer
     device: torch.device
+    deretouched: Float[Tensor, "H H 3"] | None = None
+    """De-retouched albedo by a network, linear RGB; see `fit/network_start.py`."""
     boxes: Float[Tensor, "V 4"] | None = None
     """Window of each view in undistorted pixels; set from the projected face by `framed`."""
     _windows: dict[int, WorkingViews] = field(default_factory=dict)

@@ -18,10 +18,9 @@ from hrnfit.fit.levels import level_meshes
 from hrnfit.fit.result import FitResult, Maps, MeshLevel
 from hrnfit.model.deformation import deformation_operator
 from hrnfit.model.face_model import FaceModel
-from hrnfit.render.texture import resized_map
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.shade import safe_normalize
-from hrnfit.render.texture import uv_interpolate, uv_raster
+from hrnfit.render.texture import resized_map, uv_interpolate, uv_raster
 from hrnfit.state import FaceState
 from hrnfit.transfer.charts import ChartTransfer
 from hrnfit.transfer.refit import Refit, residual_map
