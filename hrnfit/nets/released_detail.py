@@ -30,17 +30,17 @@ MIRRORED_SHARE = 0.05
 
 
 def detail_normals(
-    points: Float[Tensor, "S S 3"],
-    normals: Float[Tensor, "S S 3"],
-    displacement: Float[Tensor, "S S"],
-) -> Float[Tensor, "S S 3"]:
+    points: Float[Tensor, "H W 3"],
+    normals: Float[Tensor, "H W 3"],
+    displacement: Float[Tensor, "H W"],
+) -> Float[Tensor, "H W 3"]:
     """Detail normals of UV rasters of posed points and normals; all lengths decimetres."""
     moved = points + displacement[..., None] * normals
     tilt = grid_normals(moved) - grid_normals(points)
     return normals + tilt * tilt.new_tensor([-1.0, -1.0, 1.0])
 
 
-def grid_normals(points: Float[Tensor, "S S 3"]) -> Float[Tensor, "S S 3"]:
+def grid_normals(points: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
     """Unit normals of the grid over the texels, its triangles weighed by area; 0 at the borders.
 
     Texel p, the one to its right r, below b and across c make the triangles (p, b, r) and (r, b, c).
