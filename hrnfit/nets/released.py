@@ -48,7 +48,7 @@ class Released:
         barycentric: Float[Tensor, "S S 3"],
         faces: Int[Tensor, "F 3"],
         uv: Float[Tensor, "Nuv 2"],
-        uv_faces: Int[Tensor, "F 3"],
+        uv_faces: Int[Tensor, "Fuv 3"],
         fit_map: Callable[[Tensor], Tensor],
     ) -> Released:
         """The maps of a topology, from its constant UV raster (`render/texture.py`) and its chart.

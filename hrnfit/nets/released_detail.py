@@ -12,6 +12,9 @@ directions that grad d may have, the diagonal of S acts as (trace S - N.S N) / 2
 the other sign. Hence our displacement that shades alike is -o d, whichever way u and v are turned:
 exactly where the skin faces the viewer. Where it is turned away by t, a tilt about the axis of that
 turn comes with the factor cos 2t, and sin 2t of it along the normal; other tilts are unchanged.
+Measured on an ellipsoid of a head's size with creases of 0.3 mm, rms angle between the two detail
+normals, and of the released ones to the plain normals: 0.6 of 7.6 degrees where the skin is turned by
+less than 15, 2.0 of 6.6 below 30, 4.5 of 6.9 below 45; beyond that the one sign is no better than none.
 """
 
 from __future__ import annotations
@@ -30,17 +33,17 @@ MIRRORED_SHARE = 0.05
 
 
 def detail_normals(
-    points: Float[Tensor, "S S 3"],
-    normals: Float[Tensor, "S S 3"],
-    displacement: Float[Tensor, "S S"],
-) -> Float[Tensor, "S S 3"]:
+    points: Float[Tensor, "H W 3"],
+    normals: Float[Tensor, "H W 3"],
+    displacement: Float[Tensor, "H W"],
+) -> Float[Tensor, "H W 3"]:
     """Detail normals of UV rasters of posed points and normals; all lengths decimetres."""
     moved = points + displacement[..., None] * normals
     tilt = grid_normals(moved) - grid_normals(points)
     return normals + tilt * tilt.new_tensor([-1.0, -1.0, 1.0])
 
 
-def grid_normals(points: Float[Tensor, "S S 3"]) -> Float[Tensor, "S S 3"]:
+def grid_normals(points: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
     """Unit normals of the grid over the texels, its triangles weighed by area; 0 at the borders.
 
     Texel p, the one to its right r, below b and across c make the triangles (p, b, r) and (r, b, c).
