@@ -1,0 +1,1 @@
+"""The networks that start a fit and judge it: their layouts, without weights."""
