@@ -10,7 +10,16 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "hrnfit"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("brief", "check", "data_folder", "derivative", "licences", "tree"),
+    (
+        "brief",
+        "check",
+        "data_folder",
+        "derivative",
+        "first_bytes",
+        "inert_pickle",
+        "licences",
+        "tree",
+    ),
     ("geometry", "camera", "state"),
     ("model", "render", "solve", "nets", "io"),
     ("observe", "importers"),

@@ -6,39 +6,15 @@ turns them into arrays. A record is made from arguments and filled with a state,
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
+from hrnfit import inert_pickle
+from hrnfit.inert_pickle import Record
 from hrnfit.model.format_error import ModelFormatError
 
 
-class Refused(ModelFormatError):
+class Refused(ModelFormatError, inert_pickle.Refused):
     """A pickle asks for something that is no data."""
-
-
-class Record:
-    """Arguments and state, as the pickle gave them."""
-
-    __slots__ = ("arguments", "state")
-
-    arguments: tuple[Any, ...]
-    state: Any
-    limit: ClassVar[int] = 12
-    """Arguments at most."""
-
-    @classmethod
-    def make(cls, arguments: tuple[Any, ...]) -> Any:
-        """A record of a call; subclasses may answer with a plain value."""
-        if len(arguments) > cls.limit:
-            raise Refused(f"{cls.__name__}: {len(arguments)} arguments")
-        record = cls.__new__(cls)
-        record.arguments, record.state = arguments, None
-        return record
-
-    def fill(self, state: Any) -> None:
-        """The state of a build operation."""
-        if self.state is not None:
-            raise Refused(f"{type(self).__name__}: filled in twice")
-        self.state = state
 
 
 class Array(Record):

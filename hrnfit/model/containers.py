@@ -1,23 +1,11 @@
-"""What a file is by its first bytes, whatever its name says: told before a reader of another format guesses."""
+"""A file that is plainly of another kind is told by its first bytes, before a reader of the wrong format guesses."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from hrnfit.first_bytes import NEVER, container_of
 from hrnfit.model.format_error import ModelFormatError
-
-SIGNS: tuple[tuple[bytes, str], ...] = (
-    (rb"PK\x03\x04", "an npz or zip file"),
-    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-    (rb"MATLAB ", "a MATLAB file"),
-    (rb"\x93NUMPY", "an npy file"),
-    (rb"\x80[\x02-\x05]", "a pickle"),
-    (rb"\((d|l)p\d*\n", "a pickle"),
-    (rb"version https://git-lfs", "a pointer of Git LFS"),
-    (rb"\s*<(!DOCTYPE|html|\?xml)", "a web page"),
-)
-"""First bytes, as a pattern, and what begins so."""
 
 READ_AS = {
     "an npz or zip file": ("npz", "ict"),
@@ -27,18 +15,6 @@ READ_AS = {
     "a pickle": ("flame",),
 }
 """Kinds of `hrnfit models add` whose file is such a one."""
-
-NEVER = {
-    "a web page": "the download ended at a page, of a login perhaps; download the file itself",
-    "a pointer of Git LFS": "fetch the file itself with `git lfs pull`",
-}
-
-
-def container_of(path: Path) -> str:
-    """What a file is, as the words of `SIGNS`; empty when nothing is recognised."""
-    with path.open("rb") as opened:
-        head = opened.read(64)
-    return next((name for sign, name in SIGNS if re.match(sign, head, re.IGNORECASE)), "")
 
 
 def check_container(path: Path, kind: str) -> None:
