@@ -1,9 +1,17 @@
-"""Dense Jacobians by forward-mode differentiation: one pass per unknown, whatever the number of values."""
+"""Derivatives that autograd alone does not give.
+
+Dense Jacobians by forward mode: one pass per unknown, whatever the number of values. Compiled functions
+whose derivative is differentiated again: by their plain formula. Values that an energy holds while it
+is differentiated (weights of pixels, the width of a pixel): constants of a step, but not of the chain
+of steps, so a solve that is differentiated as a whole records them first and replays them.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import torch
@@ -39,3 +47,58 @@ def forward_jacobian(
     for chunk in directions.split(columns_at_once):
         columns.append(vmap(column)(chunk)[1])
     return value, torch.cat(columns).mT
+
+
+def plain_backward(
+    plain: Callable[..., Tensor], inputs: Sequence[Tensor], needed: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Derivative of a compiled function that can itself be differentiated, from its plain formula.
+
+    For the `backward` of a `torch.autograd.Function`, which runs with gradients enabled just when its
+    own result will be differentiated. inputs: as saved; needed: which of them want a derivative.
+    """
+    # aliases: one input may be a function of another, and each derivative is of its own place alone
+    own = [x.view_as(x) for x in inputs]
+    wanted = [x for x, need in zip(own, needed, strict=True) if need]
+    found = iter(torch.autograd.grad(plain(*own), wanted, grad, create_graph=True))
+    return tuple(next(found) if need else None for need in needed)
+
+
+_RECORD: ContextVar[list[Tensor] | None] = ContextVar("record", default=None)
+_REPLAY: ContextVar[Iterator[Tensor] | None] = ContextVar("replay", default=None)
+
+
+def held(compute: Callable[[], Tensor]) -> Tensor:
+    """A value that an energy treats as a constant of its derivative.
+
+    Computed without a gradient, except inside `recorded` and `replayed`.
+    """
+    replay, record = _REPLAY.get(), _RECORD.get()
+    if replay is not None:
+        return next(replay)
+    if record is None:
+        with torch.no_grad():
+            return compute().detach()
+    record.append(compute())
+    return record[-1].detach()
+
+
+@contextmanager
+def recorded() -> Iterator[list[Tensor]]:
+    """Within it every held value keeps its own derivative, and is put into the list."""
+    values: list[Tensor] = []
+    token = _RECORD.set(values)
+    try:
+        yield values
+    finally:
+        _RECORD.reset(token)
+
+
+@contextmanager
+def replayed(values: Sequence[Tensor]) -> Iterator[None]:
+    """Within it held values are those recorded, in their order, instead of being computed."""
+    token = _REPLAY.set(iter(values))
+    try:
+        yield
+    finally:
+        _REPLAY.reset(token)

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from hrnfit.derivative import held
 from hrnfit.energy.occluding import silhouette, uncovered
 from hrnfit.energy.term import Prediction, Residuals
 from hrnfit.observe.observation import WorkingViews
@@ -155,11 +156,14 @@ def edge_distance(
 
 
 def mm_per_pixel(prediction: Prediction, views: WorkingViews) -> Float[Tensor, "V 1"]:
-    """Width of a pixel at the head's mean depth. Detached: a residual must not shrink by moving the
+    """Width of a pixel at the head's mean depth. Held: a residual must not shrink by moving the
     head nearer or lengthening the lens."""
-    depth = prediction.points[..., 2].detach().mean(1)
-    focal = views.K[:, 0, 0] * prediction.state.log_focal.detach().exp()
-    return (depth / focal)[:, None]
+
+    def width() -> Tensor:
+        focal = views.K[:, 0, 0] * prediction.state.log_focal.exp()
+        return (prediction.points[..., 2].mean(1) / focal)[:, None]
+
+    return held(width)
 
 
 _EDGES: MutableMapping[Tensor, tuple[MaskEdges, Tensor]] = WeakIdKeyDictionary()

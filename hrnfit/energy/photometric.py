@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.derivative import held
 from hrnfit.energy.term import Residuals
 from hrnfit.observe.observation import WorkingViews
 
@@ -52,8 +52,10 @@ class Photometric:
     def residuals(self, prediction: Prediction, views: WorkingViews) -> Residuals:
         difference = gamma_encoded(prediction.image) - gamma_encoded(views.images)
         length = (difference.square().sum(-1) + 1e-8).sqrt() / VISIBLY_WRONG
-        with torch.no_grad():
+
+        def ramp() -> Tensor:
             backward = -prediction.projection.T_cam_world[:, 2, :3]
-            ramp = facing(prediction.normals, backward, self.least_cosine)
-            seen = (prediction.raster.triangle >= 0) * views.masks
-        return Residuals(length, seen * ramp)
+            return facing(prediction.normals, backward, self.least_cosine)
+
+        seen = (prediction.raster.triangle >= 0) * views.masks
+        return Residuals(length, seen * held(ramp))

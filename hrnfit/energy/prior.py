@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.derivative import held
 from hrnfit.energy.smooth import isotropic_variation, used_by_model
 from hrnfit.energy.term import Prediction, Residuals
 from hrnfit.observe.observation import WorkingViews
@@ -35,7 +36,7 @@ def bound_violation(
 
 def relative_light(light: Float[Tensor, "G 9 3"]) -> Float[Tensor, "G 9 3"]:
     """Light over its own ambient level (mean of |order 0| over RGB), the level held constant."""
-    ambient = light[:, 0].abs().mean(-1).clamp_min(SH_AMBIENT).detach()
+    ambient = held(lambda: light[:, 0].abs().mean(-1).clamp_min(SH_AMBIENT))
     return light / ambient[:, None, None]
 
 

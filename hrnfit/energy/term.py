@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.derivative import held
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.observe.observation import WorkingViews
 
@@ -91,7 +92,7 @@ def reduce(residuals: Residuals, kernel: str = "square") -> Float[Tensor, ""]:
             f"residuals: values {tuple(residuals.values.shape)} and validity "
             f"{tuple(residuals.validity.shape)} must have one shape; expand the validity"
         )
-    validity = residuals.validity.detach()
+    validity = held(lambda: residuals.validity)
     values = torch.where(validity > 0, residuals.values, torch.zeros_like(residuals.values))
     total_validity = validity.sum().clamp_min(1e-12)
     return (validity * KERNELS[kernel](values)).sum() / total_validity

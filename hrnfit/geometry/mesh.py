@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from hrnfit.derivative import plain_backward
 
 
 def face_normals(
@@ -74,11 +75,13 @@ class _VertexNormals(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
         from hrnfit.geometry import compiled, mesh_kernels  # local: numba
 
         vertices, faces, sums = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            plain = partial(gathered_vertex_normals, faces=faces)
+            return plain_backward(plain, (vertices,), (True,), grad)[0], None
         inner, out = (torch.zeros(vertices.shape, dtype=vertices.dtype) for _ in range(2))
         v, f, s, g = _meshes(vertices), _array(faces.to(torch.int32)), _meshes(sums), _meshes(grad)
         i, o = _meshes(inner), _meshes(out)

@@ -1,8 +1,9 @@
 """The four operations as `torch.autograd.Function`s over compiled loops, on all of torch's threads.
 
 Sums are taken in a fixed order, so a result is bitwise the same for the same number of threads.
-Only pixels that a triangle covers cost time, forward and backward. Arguments are trusted here:
-`cpu.py` checks them.
+Only pixels that a triangle covers cost time, forward and backward. A derivative that will itself be
+differentiated is that of the reference's formulas, for the triangles and silhouettes found here.
+Arguments are trusted: `cpu.py` checks them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from hrnfit.derivative import plain_backward
 from hrnfit.geometry import compiled
 from hrnfit.render import cpu_kernels, cpu_silhouette_kernels, cpu_texture_kernels
 from hrnfit.render.rasterizer import Raster
+from hrnfit.render.reference import (
+    ReferenceRasterizer,
+    plain_barycentrics,
+    plain_blend,
+    plain_interpolate,
+)
 from hrnfit.render.silhouette import EdgeTopology
 
 
@@ -100,11 +107,13 @@ class Rasterize(torch.autograd.Function):
         return triangle, barycentric, depth
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, _triangle: None, grad: Tensor | None, _depth: None):
         if grad is None:
             return None, None, None, None
         points, faces, triangle = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            plain = partial(plain_barycentrics, triangle=triangle, faces=faces)
+            return *plain_backward(plain, (points,), (True,), grad), None, None, None
         p, f, t, g = array_of(points), array_of(faces), array_of(triangle), array_of(grad)
 
         def work(view: int, first: int, end: int, out: np.ndarray) -> None:
@@ -134,9 +143,12 @@ class Interpolate(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor):
         attributes, barycentric, triangle, faces = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            plain = partial(plain_interpolate, triangle=triangle, faces=faces)
+            inputs, needed = (attributes, barycentric), ctx.needs_input_grad[:2]
+            return *plain_backward(plain, inputs, needed, grad), None, None
         views, height = triangle.shape[:2]
         a, b, t = array_of(attributes), array_of(barycentric), array_of(triangle)
         f, g = array_of(faces), array_of(grad)
@@ -180,9 +192,11 @@ class SampleTexture(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor):
         texture, uv = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            plain = ReferenceRasterizer().sample_texture
+            return plain_backward(plain, (texture, uv), ctx.needs_input_grad, grad)
         views, height = uv.shape[:2]
         t, c, g = array_of(texture), array_of(uv), array_of(grad)
         want_texture, want_uv = ctx.needs_input_grad
@@ -225,9 +239,12 @@ class Antialias(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor):
         image, points = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            plain = partial(_plain_antialias, items=ctx.items)
+            found = plain_backward(plain, (image, points), ctx.needs_input_grad[:2], grad)
+            return *found, None, None, None
         views, _, width, channels = image.shape
         p, i = array_of(points), array_of(image).reshape(views, -1, channels)
         g = array_of(grad).reshape(views, -1, channels)
@@ -242,3 +259,13 @@ class Antialias(torch.autograd.Function):
 
         by_rows(views, 1, work)
         return image_grad, points_grad, None, None, None
+
+
+def _plain_antialias(image: Tensor, points: Tensor, items: list[np.ndarray]) -> Tensor:
+    """`Antialias` in plain torch, for silhouettes that were found before."""
+    width, channels = image.shape[2:]
+    blended = [
+        plain_blend(flat.reshape(-1, channels), own, torch.from_numpy(pairs).long(), width)
+        for flat, own, pairs in zip(image, points, items, strict=True)
+    ]
+    return torch.stack(blended).view_as(image)

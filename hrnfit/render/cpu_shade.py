@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from hrnfit.derivative import plain_backward
 from hrnfit.geometry import compiled, mesh_kernels
 from hrnfit.render import cpu_shade_kernels
 from hrnfit.render.cpu_autograd import array_of, by_rows, sum_by_rows
+from hrnfit.render.shade import plain_normalize, plain_shade
 
 
 class Shade(torch.autograd.Function):
@@ -32,9 +33,11 @@ class Shade(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor):
         normals, light = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            found = plain_backward(plain_shade, (normals, light), ctx.needs_input_grad[:2], grad)
+            return *found, None
         n, s, g = array_of(normals), array_of(light), array_of(grad)
         normals_grad = torch.zeros(normals.shape, dtype=normals.dtype)
         o = normals_grad.numpy()
@@ -60,9 +63,10 @@ class Normalize(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor | None:
         (vectors,) = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return plain_backward(plain_normalize, (vectors,), (True,), grad)[0]
         out = torch.empty(vectors.shape, dtype=vectors.dtype)
         v, g, o = array_of(vectors), array_of(grad), out.numpy()
         _by_parts(len(v), lambda part: mesh_kernels.unit_backward(v[part], g[part], o[part]))

@@ -26,19 +26,13 @@ class ReferenceRasterizer:
         """Nearest triangle per pixel, seen from either side. See `Rasterizer`."""
         views = [_visible(p, faces.long(), height, width) for p in points.detach()]
         triangle = torch.stack(views)
-        hit = triangle >= 0
-        corners = _corners(points, triangle, faces)  # (V, H, W, 3 corners, 3)
-        centre = _centres(height, width, points)
-        x = corners[..., 0] - centre[..., 0, None]
-        y = corners[..., 1] - centre[..., 1, None]
-        area = x.roll(-1, -1) * y.roll(-2, -1) - x.roll(-2, -1) * y.roll(-1, -1)
-        over_depth = torch.where(hit[..., None], area / corners[..., 2], 1.0)
-        barycentric = over_depth / over_depth.sum(-1, keepdim=True)
-        depth = (barycentric * corners[..., 2]).sum(-1).detach()
+        barycentric = plain_barycentrics(points, triangle, faces)
+        with torch.no_grad():
+            depth = (barycentric * _corners(points, triangle, faces)[..., 2]).sum(-1)
         return Raster(
             triangle=triangle.to(torch.int32),
-            barycentric=torch.where(hit[..., None], barycentric, 0.0),
-            depth=torch.where(hit, depth, torch.inf),
+            barycentric=barycentric,
+            depth=torch.where(triangle >= 0, depth, torch.inf),
         )
 
     def interpolate(
@@ -47,9 +41,7 @@ class ReferenceRasterizer:
         """Corner attributes at the pixels; 0 outside. See `Rasterizer`."""
         if attributes.ndim == 2:
             attributes = attributes[None]
-        shared = attributes.expand(len(raster.triangle), -1, -1)
-        corners = _corners(shared, raster.triangle, faces)
-        return (corners * raster.barycentric[..., None]).sum(-2)
+        return plain_interpolate(attributes, raster.barycentric, raster.triangle, faces)
 
     def sample_texture(
         self, texture: Float[Tensor, "*V H W C"], uv: Float[Tensor, "V h w 2"]
@@ -89,8 +81,35 @@ class ReferenceRasterizer:
                 edges,
             ).to(image.device)
             flat = image[view].reshape(-1, image.shape[-1])
-            blended.append(_blend(flat, points[view], pairs, width).reshape(image.shape[1:]))
+            blended.append(plain_blend(flat, points[view], pairs, width).reshape(image.shape[1:]))
         return torch.stack(blended)
+
+
+def plain_barycentrics(
+    points: Float[Tensor, "V N 3"], triangle: Int[Tensor, "V H W"], faces: Int[Tensor, "F 3"]
+) -> Float[Tensor, "V H W 3"]:
+    """Perspective-correct weights at the pixel centres in the triangles they see; 0 where none."""
+    hit = (triangle >= 0)[..., None]
+    corners = _corners(points, triangle, faces)  # (V, H, W, 3 corners, 3)
+    corners = torch.where(hit[..., None], corners, 1.0)  # also where triangle 0 is not finite
+    height, width = triangle.shape[1:]
+    centre = _centres(height, width, points)
+    x = corners[..., 0] - centre[..., 0, None]
+    y = corners[..., 1] - centre[..., 1, None]
+    area = x.roll(-1, -1) * y.roll(-2, -1) - x.roll(-2, -1) * y.roll(-1, -1)
+    over_depth = torch.where(hit, area / corners[..., 2], 1.0)
+    return torch.where(hit, over_depth / over_depth.sum(-1, keepdim=True), 0.0)
+
+
+def plain_interpolate(
+    attributes: Float[Tensor, "#V N C"],
+    barycentric: Float[Tensor, "V H W 3"],
+    triangle: Int[Tensor, "V H W"],
+    faces: Int[Tensor, "F 3"],
+) -> Float[Tensor, "V H W C"]:
+    """Corner attributes, shared or per view, under the pixels' weights; 0 where no triangle is seen."""
+    corners = _corners(attributes.expand(len(triangle), -1, -1), triangle, faces)
+    return torch.where((triangle >= 0)[..., None], (corners * barycentric[..., None]).sum(-2), 0.0)
 
 
 def _centres(height: int, width: int, like: Tensor) -> Tensor:
@@ -207,8 +226,13 @@ def _walk(
     return -1
 
 
-def _blend(image: Tensor, points: Tensor, pairs: Tensor, width: int) -> Tensor:
-    """Blend the pairs of one view; image (H * W, C). Differentiable in image and points."""
+def plain_blend(
+    image: Float[Tensor, "P C"],
+    points: Float[Tensor, "N 3"],
+    pairs: Int[Tensor, "K 5"],
+    width: int,
+) -> Float[Tensor, "P C"]:
+    """Blend the pairs of pixels of one view, its image flat: see `_silhouette_pairs` for their rows."""
     p, q, a, b, axis = pairs.unbind(1)
     across = 1 - axis
     row = torch.where(axis == 0, p // width, p % width).to(points.dtype) + 0.5

@@ -28,6 +28,11 @@ def safe_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
         from hrnfit.render.cpu_shade import Normalize  # local: numba
 
         return Normalize.apply(vectors.reshape(-1, 3)).reshape(vectors.shape)
+    return plain_normalize(vectors)
+
+
+def plain_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+    """`safe_normalize` in plain torch, for any device."""
     square = (vectors * vectors).sum(-1, keepdim=True)
     tiny = square <= torch.finfo(vectors.dtype).tiny
     scale = torch.rsqrt(torch.where(tiny, 1.0, square))
@@ -87,11 +92,16 @@ def shade(
         flat = normals.reshape(len(lights), -1, 3)
         constants = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
         return Shade.apply(flat, lights, constants).reshape(normals.shape)
-    basis = sh_basis(normals)
     if light.ndim == 2:
-        return basis @ light
-    flat = basis.reshape(len(light), -1, 9)
-    return torch.bmm(flat, light).reshape(normals.shape)
+        return sh_basis(normals) @ light
+    return plain_shade(normals.reshape(len(light), -1, 3), light).reshape(normals.shape)
+
+
+def plain_shade(
+    normals: Float[Tensor, "V P 3"], light: Float[Tensor, "V 9 3"]
+) -> Float[Tensor, "V P 3"]:
+    """Irradiance of each view's normals under its light, in plain torch."""
+    return torch.bmm(sh_basis(normals), light)
 
 
 def _compiled(tensor: Tensor) -> bool:
