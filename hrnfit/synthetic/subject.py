@@ -36,11 +36,15 @@ class Subject:
     """Largest activation of an expression; three modes are active."""
     deformation_mm: float = 0.8
     """Root mean square length of the deformation map, mm."""
+    deformation_width: float = 5.0
+    """Standard deviation of the Gaussian that the deformation map is smoothed with, of its 64 texels."""
     tangential: bool = False
     """Whether the deformation map also slides the surface along itself. Where the albedo is free to
     follow, no photograph shows such a slide: it is a gauge, and errors per vertex would measure it."""
     displacement_mm: float = 0.06
     """Root mean square of the displacement map, mm."""
+    displacement_widths: tuple[float, float] = (3.0, 1.2)
+    """The same of the two parts of the displacement map, of its 256 texels."""
     texture_contrast: float = 1.0
     """1 is a freckled skin in sharp light; 0 leaves the model's own albedo."""
     noise: float = 0.004
@@ -118,12 +122,13 @@ def sample_shape(model: FaceModel, subject: Subject, rng: np.random.Generator) -
     for mode in rng.choice(model.n_expression, 3, replace=False):
         expression[mode] = rng.uniform(0.3, 1.0) * subject.expression
     coarse = model.shape(identity, expression).detach().float()
-    deformation = smooth_noise(rng, DEFORMATION, 3, sigma=5.0)
+    deformation = smooth_noise(rng, DEFORMATION, 3, subject.deformation_width)
     if not subject.tangential:
         deformation = deformation[..., :1] * normal_map(model, coarse, DEFORMATION)
     length = deformation.square().sum(-1).mean().sqrt()
     deformation = deformation * (subject.deformation_mm / length)
-    fine = smooth_noise(rng, DISPLACEMENT, 1, sigma=3.0) + smooth_noise(rng, DISPLACEMENT, 1, 1.2)
+    wide, narrow = subject.displacement_widths
+    fine = smooth_noise(rng, DISPLACEMENT, 1, wide) + smooth_noise(rng, DISPLACEMENT, 1, narrow)
     displacement = fine[..., 0] * (subject.displacement_mm / fine.square().mean().sqrt())
     return _assemble(model, identity, expression, deformation, displacement)
 

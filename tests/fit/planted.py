@@ -30,7 +30,15 @@ from hrnfit.render.texture import uv_raster
 from hrnfit.synthetic import Subject, SyntheticRig, synthetic_rig
 from tests.fit.small_scene import face
 
-SUBJECT = Subject(identity_sd=0.8, expression=0.8, deformation_mm=2.0, displacement_mm=0.05)
+SUBJECT = Subject(
+    identity_sd=0.8,
+    expression=0.8,
+    deformation_mm=2.0,
+    deformation_width=12.0,
+    displacement_mm=0.2,
+    displacement_widths=(40.0, 24.0),
+)
+"""With maps as smooth as small networks can learn in seconds."""
 NOISE = 2.5
 """Error of the landmarks, px of a picture of 256: about 2.5 mm."""
 
@@ -79,7 +87,7 @@ def planted(seeds: tuple[int, ...] = (1, 2, 3), convention: Convention = "hrnfit
     config = HrnConfig(
         AnalyzerConfig(model.n_identity, model.n_expression, model.n_albedo, 8, (1, 1, 1, 1)),
         GeneratorConfig(6, 3, 16, 2),
-        GeneratorConfig(9, 1, 4, 1),
+        GeneratorConfig(9, 1, 6, 1),
         convention,
     )
     networks = Networks(Hrn(config), name="planted")
@@ -161,8 +169,8 @@ def train_maps(hrn: Hrn, examples: Sequence[Example], steps: int = 300) -> None:
     """Both generators on the true maps; dropout is left out, since nothing else shall be known."""
     hrn.eval()
     with torch.no_grad():
-        hrn.alpha.fill_(1.0)
-        hrn.beta.fill_(0.02)
+        hrn.alpha.fill_(0.6)
+        hrn.beta.fill_(0.1)
     position, mask, deformation, displacement = (
         torch.stack([getattr(one, name) for one in examples])
         for name in ("position", "mask", "deformation", "displacement")
@@ -181,7 +189,7 @@ def train_maps(hrn: Hrn, examples: Sequence[Example], steps: int = 300) -> None:
         return (said - displacement[rows] * mask[rows, None]).abs().mean()
 
     descend(hrn.mid_net, mid, len(examples), steps)
-    descend(hrn.high_net, high, len(examples), steps // 6)
+    descend(hrn.high_net, high, len(examples), steps // 3)
 
 
 def descend(
