@@ -12,7 +12,8 @@ crop, and W the weights of `facing_weights` at theta itself: the weighted least-
 camera to the truth, reweighted until it agrees with itself. Given theta, J and W are constants, so the same
 six equations determine T: G solves them, and G(F(T)) = T to the solver's precision however strong the
 perspective. A plain fit of T to p(theta) would not: it takes the analyzer's perspective for the
-photograph's.
+photograph's. Exact is the inverse of F only: of a network that weighs the face otherwise, what its
+training says of a crop differs by millimetres from F, mostly in depth.
 """
 
 from __future__ import annotations
