@@ -71,7 +71,7 @@ class Crop:
         return resized.crop(self.left, self.top, self.size, self.size)
 
     def image(self, linear: Float[Tensor, "H W 3"]) -> Float[Tensor, "3 S S"]:
-        """The network's input, sRGB 0..1, float32, from the photograph in linear light.
+        """The network's input, sRGB 0..1, float32 on the CPU, from the photograph in linear light.
 
         Only the part of the photograph under the window is encoded and resized. Against resizing the
         whole, values differ by at most one of 255 steps, and on white noise 0.2 % of them do (Pillow

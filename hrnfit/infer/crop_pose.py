@@ -12,7 +12,8 @@ crop, and W the weights of `facing_weights` at theta itself: the weighted least-
 camera to the truth, reweighted until it agrees with itself. Given theta, J and W are constants, so the same
 six equations determine T: G solves them, and G(F(T)) = T to the solver's precision however strong the
 perspective. A plain fit of T to p(theta) would not: it takes the analyzer's perspective for the
-photograph's.
+photograph's. Exact is the inverse of F only: of a network that weighs the face otherwise, what its
+training says of a crop differs by millimetres from F, mostly in depth.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def analyzer_pose(
     found = solve_pose(rows, carried(T, seen_by, analyzer))
     if found is None:
         raise ValueError(
-            f"{name}: no pose before the analyzer's camera looks like a head at {_position(T)} mm in this "
-            "crop; it may stand too near, or the crop may be another one's"
+            f"{name}: no pose before the analyzer's camera looks like the head at {_position(T)} mm in this "
+            "crop; it stands too near, is turned away from the camera, or the crop is another one's"
         )
     return face.uncentred(found)
 
@@ -104,6 +105,11 @@ def pose_from_crop(
         )
     weights = facing_weights(face, reported, analyzer)
     seen = weights > 0.0
+    if not bool(seen.any()):
+        raise ValueError(
+            f"{name}: the reported pose turns the face away from the analyzer's camera; do the weights "
+            "belong to this network, and is the face in the crop?"
+        )
     points, root = face.points[seen], weights[seen].sqrt()[:, None]
     pixels, jacobian = project(points, reported, analyzer)
     # directions of the crop's pixels in which the analyzer's pose can move, orthonormal
@@ -116,12 +122,16 @@ def pose_from_crop(
         residual = tangent @ (root * (moved - pixels)).reshape(-1)
         return residual, tangent @ (root[..., None] * by_pose).reshape(-1, 6)
 
-    found = solve_pose(rows, carried(reported, analyzer, seen_by))
+    try:
+        start = carried(reported, analyzer, seen_by)
+    except ValueError as error:  # the lens model does not reach the middle of the face
+        raise ValueError(f"{name}: camera {camera.name!r}: {error}") from error
+    found = solve_pose(rows, start)
     if found is None:
         raise ValueError(
             f"{name}: no head pose in camera {camera.name!r} explains what the analyzer reports (head at "
-            f"{_position(reported)} mm in its own camera); check that the camera is this photograph's and its "
-            "focal length is in px"
+            f"{_position(reported)} mm in its own camera); check that the camera is this photograph's, its "
+            "focal length in px, and that its lens model reaches the face"
         )
     return face.uncentred(found)
 

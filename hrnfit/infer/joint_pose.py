@@ -67,7 +67,9 @@ def joint_pose(
             parts.append((residual, (target.root[..., None] * jacobian).reshape(-1, 6)))
         return torch.cat([r for r, _ in parts]), torch.cat([J for _, J in parts])
 
-    found = solve_pose(rows, _average(torch.stack([target.T_world for target in targets])))
+    single = [target.T_world for target in targets]
+    starts = (_average(torch.stack(single)), *single)  # the mean may lie behind a near camera
+    found = next((pose for start in starts if (pose := solve_pose(rows, start)) is not None), None)
     if found is None:
         names = ", ".join(view.name for view in views)
         raise ValueError(
@@ -100,10 +102,10 @@ def _target(view: PosedView, faces: Tensor, merged: Surface) -> _Target:
     T_own = own.centred(T_world_head)
     weights = facing_weights(own, T_own, camera)
     index = torch.nonzero(weights)[:, 0]
-    if not bool(visible(own.points[index], T_own, camera).all()):
+    if len(index) == 0 or not bool(visible(own.points[index], T_own, camera).all()):
         raise ValueError(
-            f"{view.name}: its head pose lies behind its camera or outside the lens model; find the pose "
-            "with pose_from_crop and this camera"
+            f"{view.name}: its head lies behind its camera, outside the lens model, or looks away; find the "
+            "pose with pose_from_crop and this camera"
         )
     pixels, jacobian = project(own.points[index], T_own, camera)
     moved = (weights[index, None, None] * jacobian[..., 3:].square()).sum().sqrt()

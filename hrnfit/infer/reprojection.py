@@ -32,8 +32,12 @@ NEAREST = 1.0
 STEP = 1e-10
 """Movement at which a solution counts as reached, px root mean square: 1e-8 mm of depth at 1 m."""
 
-STEPS = 100
-"""More than ten times what any pose in the tests takes."""
+STEPS = 300
+"""Newton's method takes 8 at most. The reweighted fit of `analyzer_pose` converges linearly: 12 on average
+and 78 at most over 3,000 random heads, 170 for one half out of a wide-angle picture at 300 mm."""
+
+HALVINGS = 12
+"""Of a step that does not help, before the solution is given up."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ Rows = Callable[[Float[Tensor, "4 4"]], tuple[Tensor, Tensor] | None]
 def solve_pose(rows: Rows, start: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"] | None:
     """Gauss-Newton with halved steps on the squared residuals: Newton's method when there are six.
 
-    None when the movement does not fall below `STEP`.
+    None when it gets stuck, or the movement does not fall below `STEP`.
     """
     T, current = start, rows(start)
     for _ in range(STEPS):
@@ -159,9 +163,8 @@ def solve_pose(rows: Rows, start: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"] 
         if not bool((R.diagonal().abs() > 1e-14 * R.abs().max()).all()):
             return None
         step = -torch.linalg.solve_triangular(R, (Q.mT @ residual)[:, None], upper=True)[:, 0]
-        moved = float((R @ step).norm())
         T, current = _halved_until_better(rows, T, step, float(residual.norm()))
-        if moved < STEP:
+        if current is not None and float((R @ step).norm()) < STEP:
             return T
     return None
 
@@ -169,15 +172,14 @@ def solve_pose(rows: Rows, start: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"] 
 def _halved_until_better(
     rows: Rows, T: Tensor, step: Tensor, size: float
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """The first of step, step / 2, ... that does not make the residuals grow; the last one if all do."""
-    trial, result = T, None
-    for halving in range(12):
+    """The first of step, step / 2, ... after which the residuals have not grown; None if there is none."""
+    for halving in range(HALVINGS):
         trial = pose_matrix(step * 0.5**halving, T)
         result = rows(trial)
         # at the solution the size changes by rounding only, either way
         if result is not None and float(result[0].norm()) <= size * (1.0 + 1e-9) + 1e-9:
-            break
-    return trial, result
+            return trial, result
+    return T, None
 
 
 def checked_pose(name: str, T: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
