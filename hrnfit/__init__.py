@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hrnfit.fit.fit import fit as fit
     from hrnfit.fit.recipe import Recipe as Recipe
     from hrnfit.fit.recipe import load_recipe as load_recipe
+    from hrnfit.fit.refine_layer import RefineLayer as RefineLayer
     from hrnfit.fit.result import FitResult as FitResult
     from hrnfit.io.cameras import load_cameras as load_cameras
     from hrnfit.io.cameras import save_cameras as save_cameras
@@ -42,6 +43,7 @@ _HOME = {
     "Landmarks": "hrnfit.observe.observation",
     "Progress": "hrnfit.fit.fit",
     "Recipe": "hrnfit.fit.recipe",
+    "RefineLayer": "hrnfit.fit.refine_layer",
     "View": "hrnfit.observe.observation",
     "convert": "hrnfit.transfer.convert",
     "fit": "hrnfit.fit",  # the package is callable and stands for its function

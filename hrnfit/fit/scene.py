@@ -70,13 +70,14 @@ class Scene:
         return self._charts[size]
 
     def windows(self, size: int) -> WorkingViews:
-        """Windows of `size` px onto the face, never finer than the largest photograph shows it."""
+        """Windows of `size` px onto the face, never finer than the largest photograph shows it; in the
+        model's precision."""
         if self.boxes is None:
             raise ValueError("scene: frame the face before asking for windows")
         native = int((self.boxes[:, 2] - self.boxes[:, 0]).max().ceil())
         size = min(size, max(64, native))
         if size not in self._windows:
-            windows = working_views(self.views, self.boxes, size)
+            windows = working_views(self.views, self.boxes, size, self.model.uv.dtype)
             moved = {
                 name: getattr(windows, name).to(self.device)
                 for name in (
