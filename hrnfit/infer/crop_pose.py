@@ -50,12 +50,11 @@ def analyzer_pose(
     """F: the pose that a perfect analyzer reports for a head of known pose, and is to be trained with.
 
     shape: head frame, mm. camera: the photograph's own; its pose is not used. Answers T_world_head in the
-    analyzer's world (x right, y up, z to the viewer, mm), float64. Raises ValueError for a head that
-    the camera cannot see.
+    analyzer's world (x right, y up, z to the viewer, mm), float64. ValueError when not to be seen.
     """
-    face, T = surface(shape, faces, name), checked_pose(f"{name}: T_cam_head", T_cam_head)
+    face = surface(shape, faces, name)
+    T = face.centred(checked_pose(f"{name}: T_cam_head", T_cam_head))
     seen_by, analyzer = _crop_camera(camera, crop, face), _analyzer(crop, face)
-    T = face.centred(T)
     if not bool(visible(face.points, T, seen_by).all()):
         raise ValueError(
             f"{name}: part of the head lies behind the camera or outside its lens model (head at "
@@ -68,8 +67,8 @@ def analyzer_pose(
             return None
         root = facing_weights(face, pose, analyzer).sqrt()[:, None]
         pixels, jacobian = project(face.points, pose, analyzer)
-        # The weights follow the pose, so the equations are solved, not the squares minimised: those
-        # are smaller beside the solution. Leaving out how weights and J turn costs steps only.
+        # The weights follow the pose: equations are solved, not squares minimised, which are smaller
+        # beside the solution. Leaving out how weights and J turn costs steps only.
         tangent, by_pose = torch.linalg.qr((root[..., None] * jacobian).reshape(-1, 6))
         return tangent.mT @ (root * (pixels - target)).reshape(-1), by_pose
 
@@ -98,18 +97,8 @@ def pose_from_crop(
     face = surface(shape, faces, name)
     reported = face.centred(checked_pose(f"{name}: reported pose", T_analyzer_head))
     seen_by, analyzer = _crop_camera(camera, crop, face), _analyzer(crop, face)
-    if not bool(visible(face.points, reported, analyzer).all()):
-        raise ValueError(
-            f"{name}: the reported pose puts the head at {_position(reported)} mm, behind the analyzer's "
-            "camera at 1000 mm; do the weights belong to this network, and is the face in the crop?"
-        )
-    weights = facing_weights(face, reported, analyzer)
+    weights = _report_weights(face, reported, analyzer, name)
     seen = weights > 0.0
-    if not bool(seen.any()):
-        raise ValueError(
-            f"{name}: the reported pose turns the face away from the analyzer's camera; do the weights "
-            "belong to this network, and is the face in the crop?"
-        )
     points, root = face.points[seen], weights[seen].sqrt()[:, None]
     pixels, jacobian = project(points, reported, analyzer)
     # directions of the crop's pixels in which the analyzer's pose can move, orthonormal
@@ -122,11 +111,7 @@ def pose_from_crop(
         residual = tangent @ (root * (moved - pixels)).reshape(-1)
         return residual, tangent @ (root[..., None] * by_pose).reshape(-1, 6)
 
-    try:
-        start = carried(reported, analyzer, seen_by)
-    except ValueError as error:  # the lens model does not reach the middle of the face
-        raise ValueError(f"{name}: camera {camera.name!r}: {error}") from error
-    found = solve_pose(rows, start)
+    found = solve_pose(rows, _start(reported, analyzer, seen_by, name))
     if found is None:
         raise ValueError(
             f"{name}: no head pose in camera {camera.name!r} explains what the analyzer reports (head at "
@@ -134,6 +119,24 @@ def pose_from_crop(
             "focal length in px, and that its lens model reaches the face"
         )
     return face.uncentred(found)
+
+
+def _report_weights(
+    face: Surface, reported: Float[Tensor, "4 4"], analyzer: Camera, name: str
+) -> Float[Tensor, "N"]:
+    """`facing_weights` of a reported pose, which must show the face to the analyzer."""
+    if not bool(visible(face.points, reported, analyzer).all()):
+        raise ValueError(
+            f"{name}: the reported pose puts the head at {_position(reported)} mm, behind the analyzer's "
+            "camera at 1000 mm; do the weights belong to this network, and is the face in the crop?"
+        )
+    weights = facing_weights(face, reported, analyzer)
+    if not bool((weights > 0.0).any()):
+        raise ValueError(
+            f"{name}: the reported pose turns the face away from the analyzer's camera; do the weights "
+            "belong to this network, and is the face in the crop?"
+        )
+    return weights
 
 
 def _crop_camera(camera: Camera, crop: Crop, face: Surface) -> Camera:
@@ -146,6 +149,13 @@ def _analyzer(crop: Crop, face: Surface) -> Camera:
     """The analyzer's camera for a crop of any size."""
     camera = deep3d_camera().to(device=face.points.device)
     return camera if crop.size == SIZE else camera.resize(crop.size, crop.size)
+
+
+def _start(reported: Tensor, analyzer: Camera, seen_by: Camera, name: str) -> Tensor:
+    try:
+        return carried(reported, analyzer, seen_by)
+    except ValueError as error:  # the lens model does not reach the middle of the face
+        raise ValueError(f"{name}: camera {seen_by.name!r}: {error}") from error
 
 
 def _position(T: Tensor) -> str:
