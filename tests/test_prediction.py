@@ -11,8 +11,7 @@ from torch import Tensor
 
 from hrnfit.geometry.rotation import pose_matrix, rigid_inverse
 from hrnfit.prediction import Prediction, corrected_projection
-from hrnfit.render.texture import resized_map
-from hrnfit.render.texture import UvRaster, uv_raster
+from hrnfit.render.texture import UvRaster, resized_map, uv_raster
 from hrnfit.state import FaceState
 from tests.energy.scene import working_views
 from tests.fit.small_scene import truth_scene

@@ -70,6 +70,14 @@ class Crop:
         resized = camera.resize(self.resized_height, self.resized_width)
         return resized.crop(self.left, self.top, self.size, self.size)
 
+    def finer(self, factor: int) -> Crop:
+        """The same window with `factor` times as many pixels a side, exactly."""
+        if factor < 1:
+            raise ValueError(f"factor: at least 1, got {factor}")
+        height, width = factor * self.resized_height, factor * self.resized_width
+        left, top, size = factor * self.left, factor * self.top, factor * self.size
+        return Crop(self.height, self.width, height, width, left, top, size)
+
     def image(self, linear: Float[Tensor, "H W 3"]) -> Float[Tensor, "3 S S"]:
         """The network's input, sRGB 0..1, float32 on the CPU, from the photograph in linear light.
 

@@ -9,12 +9,11 @@ import torch
 
 from hrnfit.infer.convention import MapConvention
 from hrnfit.infer.own_maps import OwnMaps
+from hrnfit.infer.released_maps import released_maps
 from hrnfit.licences import Part
-from hrnfit.model.deformation import deformation_operator
 from hrnfit.model.face_model import FaceModel
 from hrnfit.nets.deretouch import DeretouchNet
 from hrnfit.nets.hrn import DEFORMATION_SIZE, Hrn
-from hrnfit.nets.released import Released
 from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.render.texture import UvRaster
 
@@ -64,16 +63,7 @@ def convention_of(
     raster = chart(MAP_SIZE)
     if networks.hrn.config.convention == "hrnfit":
         return own_maps(model, rasterizer, raster)
-    count = int(model.faces.max()) + 1
-    operator = deformation_operator(model.faces, model.uv, model.uv_faces, count, DEFORMATION_SIZE)
-    return Released.of(
-        raster.triangle,
-        raster.barycentric,
-        model.faces,
-        model.uv,
-        model.uv_faces,
-        operator.fit_map,
-    )
+    return released_maps(model, MAP_SIZE, DEFORMATION_SIZE, raster)
 
 
 def own_maps(model: FaceModel, rasterizer: Rasterizer, raster: UvRaster) -> OwnMaps:

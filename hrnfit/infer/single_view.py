@@ -24,6 +24,10 @@ from hrnfit.infer.own_maps import OwnMaps
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View
 
+FINER = 2
+"""Factor of the crop that textures are taken from in our convention: the same window to the last bit. The
+released crop of 512 px is cut to whole pixels by itself, up to 1.5 px of 224 off the analyzer's."""
+
 
 @dataclass(frozen=True)
 class ViewPrediction:
@@ -70,7 +74,10 @@ class Predictor:
         device = self.model.uv.device
         alignment = _alignment(view)
         crop = crop_from_alignment(alignment, ANALYZER_SIZE, view.name)
-        fine = crop_from_alignment(alignment, TEXTURE_SIZE, view.name)
+        if self.networks.hrn.config.convention == "released":
+            fine = crop_from_alignment(alignment, TEXTURE_SIZE, view.name)
+        else:
+            fine = crop.finer(FINER)
         picture = crop.image(view.image).to(device)
         coefficients = self.networks.hrn.coefficients(picture[None])[0]
         if not bool(torch.isfinite(coefficients).all()):

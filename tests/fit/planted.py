@@ -20,6 +20,7 @@ from hrnfit.infer.alignment import align_five, five_points
 from hrnfit.infer.crop import TEXTURE_SIZE, Crop, crop_from_alignment
 from hrnfit.infer.crop_pose import analyzer_pose
 from hrnfit.infer.networks import MAP_SIZE, Networks, convention_of
+from hrnfit.infer.single_view import FINER
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.nets.analyzer import AnalyzerConfig
 from hrnfit.nets.generator import GeneratorConfig
@@ -67,9 +68,7 @@ class Example:
 
 def subject(seed: int, yaws: Sequence[float] = (-25.0, 0.0, 25.0)) -> SyntheticRig:
     """A subject with a face of its own before some cameras, its landmarks noisy."""
-    made = synthetic_rig(
-        face(), seed=seed, yaws=yaws, size=256, subject=SUBJECT, scheme="ibug68"
-    )
+    made = synthetic_rig(face(), seed=seed, yaws=yaws, size=256, subject=SUBJECT, scheme="ibug68")
     generator = torch.Generator().manual_seed(seed)
 
     def noisy(marks: Landmarks) -> Landmarks:
@@ -110,11 +109,16 @@ def examples_of(made: SyntheticRig, networks: Networks, model: LinearFaceModel) 
         marks = five_points(made.landmarks[camera.name], camera.name)
         alignment = align_five(marks, *image.shape[:2], camera.name)
         crop = crop_from_alignment(alignment)
-        fine = crop_from_alignment(alignment, TEXTURE_SIZE).image(image)
+        released = networks.hrn.config.convention == "released"
+        fine = crop_from_alignment(alignment, TEXTURE_SIZE) if released else crop.finer(FINER)
+        fine = fine.image(image)
         T_cam_head = camera.T_cam_world @ truth.T_world_head.double()
         T = analyzer_pose(truth.shape.coarse, model.faces, T_cam_head, camera, crop)
         offset = maps.vertex_offsets(truth.shape.deformation.movedim(-1, 0) / MM_PER_UNIT)
-        posed, moved = (x @ T[:3, :3].float().T + T[:3, 3].float() / MM_PER_UNIT for x in (shape, shape + offset))
+        posed, moved = (
+            x @ T[:3, :3].float().T + T[:3, 3].float() / MM_PER_UNIT
+            for x in (shape, shape + offset)
+        )
         out.append(
             Example(
                 picture=crop.image(image),
@@ -183,7 +187,7 @@ def train_maps(hrn: Hrn, examples: Sequence[Example], steps: int = 300) -> None:
         return (said - deformation[rows] * shown[rows]).abs().mean()
 
     def high(rows: Tensor) -> Tensor:
-        rows = rows[:1]
+        rows = rows[int(rows[0]) % len(rows)].reshape(1)  # one of the subjects in turn
         known = deformation[rows] * shown[rows]
         said = hrn.displacement(position[rows], after[rows], known, mask[rows])
         return (said - displacement[rows] * mask[rows, None]).abs().mean()
