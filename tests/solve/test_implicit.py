@@ -88,5 +88,5 @@ def test_a_step_polishes_the_minimum():
 
 def test_undetermined_unknowns_are_named():
     block = QuadraticBlock(("x", None), torch.zeros(1, **DOUBLE), torch.ones(1, **DOUBLE))
-    with pytest.raises(ValueError, match="Hessian is singular.*add a prior"):
+    with pytest.raises(ValueError, match=r"Hessian is singular.*add a prior"):
         at_minimum([block], {"x": torch.zeros(1, **DOUBLE), "y": torch.zeros(2, **DOUBLE)})
