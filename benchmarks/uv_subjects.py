@@ -54,7 +54,9 @@ class UvSubject:
         return srgb_from_linear((albedo * self.shading(chart)).clamp(0, 1))
 
 
-def uv_subject(model: FaceModel, seed: int, yaw: float, subject: Subject) -> UvSubject:
+def uv_subject(
+    model: FaceModel, seed: int, yaw: float, subject: Subject, light_scale: float = 1.0
+) -> UvSubject:
     """A subject turned by `yaw` degrees, its photograph taken with the analyzer's camera."""
     rng = np.random.default_rng(seed)
     shape = sample_shape(model, replace(subject, displacement_mm=1e-9), rng)
@@ -67,7 +69,7 @@ def uv_subject(model: FaceModel, seed: int, yaw: float, subject: Subject) -> UvS
         points @ T[:3, :3].T + T[:3, 3] for points in (shape.coarse, shape.mid, shape.surface)
     )
     normals = mesh.vertex_normals(dense, shape.faces)[: len(mid)]
-    light = studio_light(rng, torch.eye(3))
+    light = light_scale * studio_light(rng, torch.eye(3))
     truth = Truth(
         shape, T, coefficients, albedo, light, coarse, mid, dense[: len(mid)], normals
     )  # fmt: skip
