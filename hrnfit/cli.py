@@ -1,4 +1,4 @@
-"""The command line: `hrnfit fit | convert | demo | cameras | licences | models`, each a dataclass of options.
+"""The command line: `hrnfit fit | convert | demo | cameras | licences | models | nets`, each a dataclass of options.
 
 What goes wrong is said in one sentence, with exit code 2, or 1 when the fault is ours; `--debug` shows
 where it happened.
@@ -147,6 +147,7 @@ USAGE = f"""hrnfit {hrnfit.__version__}: one subject's face from photographs
   hrnfit licences [--all] [--json]                 what is installed, and what may be used commercially
   hrnfit models list | info | kinds | add | get    the face models
   hrnfit models check | landmarks                  whether one is sound; its dense landmarks
+  hrnfit nets list | info | add | check | remove   weights of networks that you hold
 
 Options of a command: hrnfit COMMAND --help"""
 
@@ -185,6 +186,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from hrnfit import cli_models
 
         guarded(lambda: cli_models.main(rest), debug="--debug" in rest)
+    elif command == "nets":
+        from hrnfit import cli_nets
+
+        guarded(lambda: cli_nets.main(rest), debug="--debug" in rest)
     elif command in COMMANDS:
         parsed = tyro.cli(
             COMMANDS[command],
@@ -194,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         guarded(parsed.run, debug=parsed.debug)
     else:
-        known = ", ".join([*COMMANDS, "models"])
+        known = ", ".join([*COMMANDS, "models", "nets"])
         fail(f"no command {command!r}; commands: {known} (a photograph? hrnfit fit {command})")
 
 

@@ -41,19 +41,27 @@ class Licences:
 
 
 def installed_parts() -> tuple[tuple[Part, ...], dict[str, str]]:
-    """Parts that are here, models as their files state them; and names of models that cannot be read,
-    with the reason."""
+    """Parts that are here, models and networks as their files state them; and names of those that cannot
+    be read, with the reason."""
     from hrnfit.licences import PARTS, is_installed
     from hrnfit.model import store
     from hrnfit.model.load import load_model
     from hrnfit.model.terms import model_part
+    from hrnfit.nets.network_info import network_part
+    from hrnfit.nets.store import network_files
+    from hrnfit.nets.weights import load_network
 
     models, broken = [], {}
     for name, path in store.model_files().items():
         try:
             models.append(model_part(load_model(path).info))
         except ValueError as error:
-            broken[name] = str(error)
+            broken[f"model {name}"] = str(error)
+    for name, path in network_files().items():
+        try:
+            models.append(network_part(load_network(path).info))
+        except ValueError as error:
+            broken[f"network {name}"] = str(error)
     software = [p for p in PARTS if p.kind not in ("model", "data") and is_installed(p)]
     return (*software, *models), broken
 
@@ -78,7 +86,8 @@ def document(
     """Everything as JSON values."""
     found: dict[str, Any] = {
         "parts": [{key: getattr(part, key) for key in KEPT} for part in parts],
-        "unreadable_models": broken,
+        "unreadable_models": _of("model", broken),
+        "unreadable_networks": _of("network", broken),
         "commercial": {
             "default_fit_permitted": not refused(usual_fit()),
             "models": [p.name for p in parts if p.kind == "model" and p.commercial == "yes"],
@@ -92,6 +101,12 @@ def document(
             for package in packages
         ]
     return found
+
+
+def _of(kind: str, broken: dict[str, str]) -> dict[str, str]:
+    """What of a kind cannot be read, by its bare name."""
+    head = f"{kind} "
+    return {k.removeprefix(head): reason for k, reason in broken.items() if k.startswith(head)}
 
 
 def show(parts: Sequence[Part], packages: Sequence[Dependency], broken: dict[str, str]) -> None:
@@ -110,7 +125,7 @@ def show(parts: Sequence[Part], packages: Sequence[Dependency], broken: dict[str
     libraries = ", ".join(p.name for p in parts if p.kind == "library" and p.commercial == "yes")
     view.print(f"\nlibraries that permit it: {libraries}", markup=False)
     for name, reason in broken.items():
-        view.print(f"model {name} cannot be read: {reason}", style="yellow", markup=False)
+        view.print(f"{name} cannot be read: {reason}", style="yellow", markup=False)
     if packages:
         show_packages(packages)
     view.print()

@@ -37,7 +37,7 @@ class Part:
     distribution: str = ""
     """Its name on the package index."""
     importers: tuple[str, ...] = ()
-    """Kinds of `hrnfit models kinds` that make a model of it."""
+    """Kinds of `hrnfit models kinds` that make a model of it; of weights, kinds of `hrnfit nets add`."""
     hints: tuple[str, ...] = ()
     """Lower-case words in a model file's licence, source or names of files that tell that it is this one."""
 

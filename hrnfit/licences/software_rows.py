@@ -1,4 +1,4 @@
-"""Rows of the table: our code, renderers, detectors, solvers, weights, viewers, libraries, data."""
+"""Rows of the table: our code, renderers, detectors, solvers, viewers, libraries, data."""
 
 from __future__ import annotations
 
@@ -78,15 +78,6 @@ SOFTWARE: tuple[Part, ...] = (
         distribution="theseus-ai",
     ),
     Part(
-        "HRN's released networks",
-        "weights",
-        "not stated (the code beside them: Apache-2.0)",
-        "ask",
-        "https://github.com/youngLBW/HRN/blob/main/assets/README.md",
-        note="trained on research data (FaceScape and others), and they need the Basel model; not read by hrnfit",
-        substitute="the optimisation, which needs no weights",
-    ),
-    Part(
         "viser",
         "viewer",
         "Apache-2.0 by its licence file, MIT by its metadata",
@@ -120,6 +111,13 @@ SOFTWARE: tuple[Part, ...] = (
     _library("OpenEXR", "OpenEXR", "OpenEXR", "BSD-3-Clause", "AcademySoftwareFoundation/openexr"),
     _library("PyYAML", "pyyaml", "yaml", "MIT", "yaml/pyyaml/blob/main/LICENSE"),
     _library("jaxtyping", "jaxtyping", "jaxtyping", "MIT", "patrick-kidger/jaxtyping"),
+    _library(
+        "safetensors",
+        "safetensors",
+        "safetensors",
+        "Apache-2.0",
+        "huggingface/safetensors/blob/main/LICENSE",
+    ),
     _library("Rich", "rich", "rich", "MIT", "Textualize/rich/blob/master/LICENSE"),
     _library("Tyro", "tyro", "tyro", "MIT", "brentyi/tyro/blob/main/LICENSE"),
     _library("h5py", "h5py", "h5py", "BSD-3-Clause", "h5py/h5py/blob/master/LICENSE", needed=False),

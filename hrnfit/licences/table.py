@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from hrnfit.licences.model_rows import MODELS
 from hrnfit.licences.part import Part, PartKind
 from hrnfit.licences.software_rows import SOFTWARE
+from hrnfit.licences.weights_rows import WEIGHTS
 
-PARTS: tuple[Part, ...] = (*SOFTWARE, *MODELS)
-"""Software first, then models."""
+PARTS: tuple[Part, ...] = (*SOFTWARE, *WEIGHTS, *MODELS)
+"""Software first, then weights of networks, then models."""
 
 
 def known_part(kind: PartKind, name: str) -> Part:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import re
 from pathlib import Path
 
-from hrnfit.data_folder import user_folder
+from hrnfit.data_folder import check_plain_name, user_folder
 from hrnfit.model.format_error import ModelFormatError
 
 GENERIC = "generic"
@@ -47,10 +46,7 @@ def model_files() -> dict[str, Path]:
 
 def check_name(name: str) -> None:
     """A model's name is a plain file stem."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-        raise ValueError(f"model name '{name}': use up to 64 letters, digits, - and _")
-    if re.fullmatch(r"(?i)con|prn|aux|nul|(com|lpt)[0-9]", name):
-        raise ValueError(f"model name '{name}': Windows keeps it for a device; choose another")
+    check_plain_name("model", name)
     if name == GENERIC:
         raise ValueError("model name 'generic' is taken by the packaged model; choose another")
 

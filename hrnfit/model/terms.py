@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from hrnfit.licences import PARTS, Part
 from hrnfit.licences.model_rows import SUBSTITUTE
+from hrnfit.licences.words import forbidden_all_the_same
 from hrnfit.model.face_model import ModelInfo
-
-FORBIDS = re.compile(
-    r"\bnon-?\s?commercial|\bby-nc\b|research (use |purposes? )?only|academic use only"
-    r"|commercial use (is )?(prohibited|forbidden|not)|no commercial use|not for commercial",
-    re.IGNORECASE,
-)
-"""Words of terms that do not permit commercial use."""
-
-BOTH = re.compile(
-    r"commercial(ly)? (and|or) non-?\s?commercial(ly)?|non-?\s?commercial(ly)? (and|or) commercial(ly)?",
-    re.IGNORECASE,
-)
-"""Words that permit either."""
 
 
 def model_part(info: ModelInfo) -> Part:
@@ -56,14 +42,9 @@ def model_row(info: ModelInfo) -> Part | None:
 
 def contradiction(info: ModelInfo) -> str:
     """A sentence when the file's words forbid the commercial use that its flag permits, else empty."""
-    words = BOTH.sub("", f"{info.licence} {info.note}")
-    found = FORBIDS.search(words)
-    if not info.commercial or found is None:
+    if not info.commercial:
         return ""
-    return (
-        f"The file permits commercial use, but its terms say {found.group(0)!r}: ask whom it is from, and "
-        "correct the file's licence or its flag."
-    )
+    return forbidden_all_the_same(info.licence, info.note)
 
 
 def _hint(part: Part, said: str) -> int:

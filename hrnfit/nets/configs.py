@@ -13,7 +13,6 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Union
 
-import torch
 from torch import nn
 
 from hrnfit.check import check_one_of
@@ -21,6 +20,7 @@ from hrnfit.nets.analyzer import AnalyzerConfig, FaceAnalyzer
 from hrnfit.nets.arcface import ArcFace, ArcFaceConfig
 from hrnfit.nets.deretouch import DeretouchConfig, DeretouchNet
 from hrnfit.nets.discriminator import DiscriminatorConfig, PatchDiscriminator
+from hrnfit.nets.empty import without_numbers
 from hrnfit.nets.generator import GeneratorConfig, ResnetGenerator
 from hrnfit.nets.hrn import Hrn, HrnConfig
 
@@ -63,8 +63,13 @@ def build(config: Config) -> nn.Module:
 
 def parameter_count(config: Config) -> int:
     """Numbers that the network learns, counted without taking memory for them."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in build(config).parameters())
+    return sum(p.numel() for p in laid_out(config).parameters())
+
+
+def laid_out(config: Config) -> nn.Module:
+    """The network of a configuration without numbers: shapes and names, to be given tensors."""
+    with without_numbers():
+        return build(config)
 
 
 def document_from(config: Config) -> dict[str, Any]:
