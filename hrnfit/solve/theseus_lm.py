@@ -28,6 +28,9 @@ from hrnfit.solve.solver import Leaves, Outcome, Solution
 INSTALL = "pip install --no-build-isolation --no-deps theseus-ai==0.2.3 torchlie==0.1.0"
 """Its sources are compiled beside an installed torch, so it cannot be an ordinary dependency."""
 
+REJECTED = 3
+"""Iterations in a row, each of three steps with 11 times the damping, that must fail before it ends."""
+
 REFUSED = 1e6
 """Stands for a residual that is not finite: Theseus would accept the step and then fail."""
 
@@ -87,7 +90,7 @@ class TheseusLM:
         for i, block in enumerate(blocks):
             own = [variables[_slot_name(slot)] for slot in block.slots]
             objective.add(cost_type(block, own, weight, f"block_{i}"))
-        optimizer = th.LevenbergMarquardt(
+        optimizer = _optimizer_type(th)(
             objective,
             linear_solver_cls=th.CholeskyDenseSolver,
             max_iterations=self.max_steps,
@@ -150,6 +153,33 @@ def _cost_type(th: Any) -> Any:
 
     _COST_TYPES[id(th)] = BlockCost
     return BlockCost
+
+
+_OPTIMIZER_TYPES: dict[int, Any] = {}
+
+
+def _optimizer_type(th: Any) -> Any:
+    """Its Levenberg-Marquardt with an end that tells rejected steps from a settled energy; made once.
+
+    Theseus compares energies alone, and after three rejected steps the energy is where it was: a damping
+    that was far too low for the start ended the solve there.
+    """
+    if id(th) in _OPTIMIZER_TYPES:
+        return _OPTIMIZER_TYPES[id(th)]
+
+    class Patient(th.LevenbergMarquardt):
+        """Settled when an accepted step hardly lowered the energy, or `REJECTED` iterations in a row failed."""
+
+        rejected: Tensor | float = 0.0
+
+        def _check_convergence(self, err: Tensor, last_err: Tensor) -> Tensor:
+            still = err == last_err
+            self.rejected = torch.where(still, self.rejected + torch.ones_like(err), 0.0)
+            settled = super()._check_convergence(err, last_err)
+            return settled & (~still | (self.rejected >= REJECTED))
+
+    _OPTIMIZER_TYPES[id(th)] = Patient
+    return Patient
 
 
 def _slot_name(slot: Slot) -> str:

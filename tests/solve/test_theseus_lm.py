@@ -126,6 +126,16 @@ def test_gradients_of_a_step_that_was_put_back_are_those_of_the_best_state():
     assert float(gradient) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("backward", ["implicit", "unroll"])
+def test_rejected_first_steps_are_not_the_end(backward):
+    """Newton's step from 3 ends at -9.5, higher up, and so do four with more damping."""
+    block = Curve(torch.atan, torch.zeros(1, **DOUBLE))
+    solver = TheseusLM(max_steps=40, damping=1e-6, tolerance=1e-9, backward=backward)
+    solution = solver.minimize([block], {"x": torch.full((1,), 3.0, **DOUBLE)})
+    assert solution.energies[1] == solution.energies[0]
+    assert abs(float(solution.leaves["x"])) < 1e-4
+
+
 def distance_of_logarithms(x: Tensor) -> Tensor:
     """The first undamped step from 3 towards 0.1 ends below 0."""
     return x.log() - math.log(0.1)
