@@ -41,7 +41,9 @@ class Fit:
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "generic"
     """Face model: a name that `hrnfit models list` shows, or a file."""
     recipe: Annotated[str | None, shown("NAME")] = None
-    """single_view, multi_view, rig, preview or a YAML file; chosen by the input when not given."""
+    """single_view, multi_view, rig, preview, feed_forward or a YAML file; chosen by the input when not given."""
+    networks: Annotated[str | None, shown("NAME")] = None
+    """Networks to start from: a name that `hrnfit nets list` shows, or a file; those for the model when not given."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("hrnfit_out")
     """Folder of the results."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -76,6 +78,7 @@ class Fit:
                 self.cameras,
                 model=self.model,
                 recipe=self.recipe,
+                networks=self.networks,
                 masks=self.masks,
                 landmarks=self.landmarks,
                 device=self.device,

@@ -79,6 +79,24 @@ def fit_appearance(
     return state.replace(light=light, albedo=coefficients, albedo_map=offset)
 
 
+@torch.no_grad()
+def with_albedo(
+    scene: Scene, state: FaceState, albedo: Float[Tensor, "H H 3"], size: int = 256
+) -> FaceState:
+    """The state with this albedo, linear RGB, and the light that explains the photographs best with it.
+
+    size: window, px, in which the light is solved.
+    """
+    resolution = state.albedo_map.shape[0]
+    full = resized_map(albedo, resolution)
+    own = resized_map(scene.model.albedo(state.albedo), resolution)
+    colour, weight, basis, _ = _observed(scene, state, size, resolution)
+    texels = texels_of(full, scene.texels(resolution).flat)
+    row = scene.sharing.light
+    light = _solve_light(colour, weight, basis, texels, row, state.light, AppearanceSettings())
+    return state.replace(albedo_map=full - own, light=light)
+
+
 def texels_of(image: Float[Tensor, "S S C"], flat: Tensor) -> Float[Tensor, "P C"]:
     """Values of a square map at flat texel indices."""
     return image.flatten(0, 1)[flat]

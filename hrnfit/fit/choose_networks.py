@@ -52,7 +52,7 @@ def choose_networks(
         check_kind(
             "networks", asked, (str, Path, Networks), "a name of `hrnfit nets list` or a file"
         )
-        found = asked if isinstance(asked, Networks) else load_networks(asked)
+        found = asked if isinstance(asked, Networks) else load_networks(asked, commercial)
         check_networks(found, model)
         return Choice(found, "")
     names = networks_for(model.info)
@@ -63,7 +63,7 @@ def choose_networks(
             "(hrnfit nets add hrn PATH, for the Basel model of 2009)"
         )
         return Choice(None, why, wanted)
-    found = load_networks(names[0])
+    found = load_networks(names[0], commercial)
     refused = [part for part in found.parts if part.commercial != "yes"]
     if commercial and refused:
         why = (

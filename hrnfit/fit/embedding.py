@@ -1,14 +1,57 @@
-"""Where the embedding of the perceptual term comes from: given by the caller, asked for before any work."""
+"""Where the embedding of the perceptual term comes from: given by the caller, or kept by the user."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import cast
 
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.first_order_stage import FirstOrderSettings
 from hrnfit.fit.recipe import Recipe
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import check_embedding
+from hrnfit.infer.load_networks import kept
+from hrnfit.licences import Part
+from hrnfit.nets.network_info import network_part
+
+
+@dataclass(frozen=True)
+class EmbeddingChoice:
+    """The embedding of a fit and its terms."""
+
+    embedding: Embedding | None
+    part: Part | None
+
+
+def choose_embedding(recipe: Recipe, given: Embedding | None) -> EmbeddingChoice:
+    """What the recipe's perceptual terms compare with: the caller's, else ArcFace weights that the user keeps.
+
+    Nothing when no stage names the term. Raises ValueError when one does and there is no embedding.
+    """
+    if not needs_embedding(recipe):
+        return EmbeddingChoice(None, None)
+    if given is not None:
+        return EmbeddingChoice(given, embedding_part(given))
+    for loaded in kept("arcface").values():
+        return EmbeddingChoice(cast(Embedding, loaded.module), network_part(loaded.info))
+    check_embedding(None)
+    raise AssertionError("check_embedding accepts None")
+
+
+def embedding_part(embedding: Embedding) -> Part:
+    """The terms of a caller's own embedding: its attribute `part`, else they are not stated."""
+    stated = getattr(embedding, "part", None)
+    if isinstance(stated, Part):
+        return stated
+    return Part(
+        name=type(embedding).__name__,
+        kind="weights",
+        licence="not stated",
+        commercial="ask",
+        source="given by the caller",
+        note="an embedding of the caller's own says its terms in an attribute `part`, a hrnfit.licences.Part",
+        substitute="a recipe without the term perceptual",
+    )
 
 
 def needs_embedding(recipe: Recipe) -> bool:

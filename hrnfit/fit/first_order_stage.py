@@ -12,7 +12,7 @@ from kornia.filters import gaussian_blur2d
 
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.energy.term import Weight, total
-from hrnfit.fit.appearance import fit_appearance
+from hrnfit.fit.appearance import fit_appearance, with_albedo
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import TERMS, make_term
 from hrnfit.prediction import Prediction
@@ -61,6 +61,9 @@ class FirstOrderSettings:
     albedo_blur: float = 0.0
     """Gaussian on the albedo map, share of the UV square: detail is then left to the shading, a plain
     stand-in for the de-retouching of HRN sec. 3.4."""
+    albedo: str = "fitted"
+    """`fitted`: the state's, blurred by `albedo_blur`. `deretouched`: that of the de-retouching network (HRN sec.
+    3.4) where the start had one, with its light solved for anew; else as `fitted`."""
     appearance: int = 0
     """Window, px, in which light and albedo are solved for the start's geometry before the first step;
     0: taken as they are."""
@@ -76,6 +79,8 @@ class FirstOrderSettings:
                 raise ValueError(
                     f"terms: unknown kernel {term.kernel!r} of {name!r}; {_nearest(term.kernel, KERNELS)}"
                 )
+        if self.albedo not in ("fitted", "deretouched"):
+            raise ValueError(f"albedo: expected 'fitted' or 'deretouched', got {self.albedo!r}")
         for name in self.rates:
             if name not in RATES:
                 raise ValueError(f"rates: {name!r} is no leaf; {_nearest(name, RATES)}")
@@ -118,7 +123,9 @@ def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level:
     terms = [make_term(name, scheme, {}, scene.embedding) for name in settings.terms]
     weights = {n: Weight(t.weight) for n, t in settings.terms.items()}
     kernels = {n: t.kernel for n, t in settings.terms.items()}
-    if settings.albedo_blur > 0:
+    if settings.albedo == "deretouched" and scene.deretouched is not None:
+        state = with_albedo(scene, state, scene.deretouched, settings.size)
+    elif settings.albedo_blur > 0:
         state = state.replace(albedo_map=_blurred_offset(scene, state, settings.albedo_blur))
     base = scene.predict(state, settings.size, level)
 

@@ -21,9 +21,11 @@ import torch
 
 import hrnfit
 from hrnfit.check import check_kind
+from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
 from hrnfit.fit.choose_networks import NOT_ASKED, choose_networks
+from hrnfit.fit.embedding import choose_embedding, with_embedding
 from hrnfit.fit.licensing import (
     check_detector,
     choose_device,
@@ -71,6 +73,7 @@ def fit(
     start: FitResult | None = None,
     commercial: bool = False,
     networks: str | Path | Networks | None = None,
+    embedding: Embedding | None = None,
 ) -> FitResult:
     """Fit one subject to its photographs.
 
@@ -84,7 +87,8 @@ def fit(
     model: a name, a file or a `FaceModel`. masks: a folder, or images by name; 1 (white) keeps a pixel.
     landmarks: a JSON file, or (68 | 478 | 5, 2) pixels by image name, NaN where missing; by default
     `detector` finds them (MediaPipe). networks: weights to start from, a name of `hrnfit nets list`, a file
-    or `Networks`; by default those kept for the model, unless the recipe starts from landmarks. progress: called with a `Progress` after each step.
+    or `Networks`; by default those kept for the model, unless the recipe starts from landmarks. embedding: what the term `perceptual` compares faces by, from
+    (B, 3, 112, 112) sRGB in [-1, 1]; by default ArcFace weights that are kept. progress: called with a `Progress` after each step.
 
     Lengths are mm. Raises ValueError, TypeError, FileNotFoundError or ImportError with advice when
     the input cannot be fitted, LicenceError (a ValueError) when `commercial` refuses it; bad views of
@@ -106,14 +110,17 @@ def fit(
     chosen = _recipe(recipe, views, overrides)
     renderer = rasterizer("auto", where)
     choice = NOT_ASKED if start is not None else choose_networks(networks, chosen, face, commercial)
-    parts = (*parts, *choice.parts)
+    compared = choose_embedding(chosen, embedding)
+    learned = (*choice.parts, *([compared.part] if compared.part else []))
+    parts = (*parts, *learned)
     if commercial:
-        check_commercial(choice.parts)
+        check_commercial(learned)
     with torch.no_grad():
         begun = prepare(views, face, chosen, renderer, where, detector)
     if start is not None:
         begun = _continued(begun, start)
     begun = begun_with_networks(begun, choice)
+    begun = replace(begun, scene=with_embedding(begun.scene, chosen, compared.embedding))
     prepared_seconds = time.perf_counter() - began
     state, reports, notes = run_stages(
         begun.scene, begun.state, chosen, begun.focal_deviation, progress

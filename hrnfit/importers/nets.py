@@ -59,5 +59,6 @@ def published_info(kind: str, name: str, path: Path) -> NetworkInfo:
         source=row.source,
         note=row.note,
         origin=kind,
+        model=KINDS[kind].model,
         files=checksums([path]),
     )

@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import cast
 
 from hrnfit.infer.networks import Networks
 from hrnfit.model.face_model import ModelInfo
+from hrnfit.nets import store
+from hrnfit.nets.deretouch import DeretouchNet
+from hrnfit.nets.hrn import Hrn
+from hrnfit.nets.network_info import network_part
+from hrnfit.nets.weights import LoadedNetwork, load_network
+
+log = logging.getLogger(__name__)
 
 
 def networks_for(info: ModelInfo) -> list[str]:
-    """Names of kept weights that were trained for a model, best first."""
-    raise NotImplementedError
+    """Names of kept weights that predict a model's coefficients: those with generators of maps first."""
+    found = {
+        name: loaded
+        for name, loaded in kept("hrn").items()
+        if loaded.info.model in (info.name, info.kind)
+    }
+
+    def parts(name: str) -> int:
+        module = cast(Hrn, found[name].module)
+        return (module.mid_net is not None) + (module.high_net is not None)
+
+    return sorted(found, key=lambda name: (-parts(name), name))
 
 
-def load_networks(name: str | Path) -> Networks:
-    """Weights by name or file, with the de-retouching network if there is one."""
-    raise NotImplementedError
+def load_networks(name: str | Path, commercial: bool = False) -> Networks:
+    """Weights by name or file, with the de-retouching network if the user keeps one.
+
+    With `commercial`, the latter only where its terms permit it. Raises FileNotFoundError, and WeightsError for
+    a file that holds something else.
+    """
+    loaded = load_network(name, "hrn")
+    parts, deretouch = [network_part(loaded.info)], None
+    for other in kept("deretouch").values():
+        part = network_part(other.info)
+        if part.commercial == "yes" or not commercial:
+            parts.append(part)
+            deretouch = cast(DeretouchNet, other.module)
+            break
+    return Networks(cast(Hrn, loaded.module), deretouch, loaded.info.name, tuple(parts))
+
+
+def kept(kind: str) -> dict[str, LoadedNetwork]:
+    """The user's networks of a kind by name; broken files are passed over, with a message to the log."""
+    found = {}
+    for name, path in store.network_files().items():
+        try:
+            loaded = load_network(path)
+        except (ValueError, OSError) as error:
+            log.warning("network %r is passed over: %s", name, error)
+            continue
+        if loaded.kind == kind:
+            found[name] = loaded
+    return found

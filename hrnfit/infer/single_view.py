@@ -133,7 +133,8 @@ def _alignment(view: View) -> Alignment:
     if view.landmarks is None:
         raise ValueError(f"{view.name}: no landmarks; the networks' crop needs five points")
     points = five_points(view.landmarks, view.name)
-    return align_five(points, *view.image.shape[:2], view.name)
+    height, width, _ = view.image.shape
+    return align_five(points, height, width, view.name)
 
 
 def _posed(shape: Float[Tensor, "N 3"], T: Float[Tensor, "4 4"]) -> Float[Tensor, "N 3"]:

@@ -36,6 +36,8 @@ class CheckpointKind:
     """Top-level tensors with one number."""
     dropped: tuple[str, ...] = ()
     """Beginnings of top-level names that are of the training and let go."""
+    model: str = ""
+    """Kind of face model whose coefficients it predicts; empty when it predicts none."""
 
 
 TRAINING = ("opt_", "sched_")
@@ -49,6 +51,7 @@ KINDS: dict[str, CheckpointKind] = {
         {name: f"{name}." for name in ("net_recon", "mid_net", "high_net")},
         ("alpha", "beta"),
         TRAINING,
+        model="bfm09",
     ),
     "deep3d": CheckpointKind(
         "Deep3DFaceRecon_pytorch: epoch_20.pth",
@@ -57,6 +60,7 @@ KINDS: dict[str, CheckpointKind] = {
         "Deep3D's released network",
         {"net_recon": "net_recon."},
         dropped=TRAINING,
+        model="bfm09",
     ),
     "deretouch": CheckpointKind(
         "HRN's de-retouching network: de-retouching.pth, de_retouching_model.pth on ModelScope",
