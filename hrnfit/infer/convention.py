@@ -7,12 +7,13 @@ decimetres, x right, y up, z to the viewer, the camera of `importers/deep3d.py`;
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class MapConvention(Protocol):
     """One view's maps, for one topology. S is the side of the maps (256), D that of the deformation (64)."""
 
