@@ -87,6 +87,9 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
         return NetworkStart(state, None, False, tuple(warnings))
     merged = with_coefficients(scene, state, predictions)
     merged, told = with_poses(scene, merged, predictions)
+    if len(told) == len({int(scene.sharing.frame[v]) for v in predictions}):
+        warnings += [*told, f"the start by {networks.name!r} was dropped: it places no head"]
+        return NetworkStart(state, None, False, tuple(warnings))
     merged = with_light(scene, merged, predictions)
     merged = with_maps(scene, merged, predictions)
     gone = lost_views(scene.framed(merged), merged) - lost_views(scene, state)

@@ -79,23 +79,43 @@ def subject(seed: int, yaws: Sequence[float] = (-25.0, 0.0, 25.0)) -> SyntheticR
 
 
 @cache
+def rigs(seeds: tuple[int, ...]) -> tuple[SyntheticRig, ...]:
+    """The subjects of some seeds."""
+    return tuple(subject(seed) for seed in seeds)
+
+
+@cache
+def planted_analyzer(seeds: tuple[int, ...] = (1, 2), convention: Convention = "hrnfit") -> Planted:
+    """An analyzer that knows the subjects of some seeds, and no generators: made in seconds."""
+    return _planted(seeds, convention, None, None)
+
+
+@cache
 def planted(seeds: tuple[int, ...] = (1, 2, 3), convention: Convention = "hrnfit") -> Planted:
-    """Networks that know the subjects of some seeds."""
+    """Networks that know the subjects of some seeds, maps included."""
+    made = _planted(seeds, convention, GeneratorConfig(6, 3, 16, 2), GeneratorConfig(9, 1, 6, 1))
+    examples = [one for rig in made.rigs for one in examples_of(rig, made.networks, face())]
+    hrn = made.networks.hrn.requires_grad_(True)
+    train_maps(hrn, examples)
+    hrn.eval().requires_grad_(False)
+    return made
+
+
+def _planted(
+    seeds: tuple[int, ...],
+    convention: Convention,
+    mid: GeneratorConfig | None,
+    high: GeneratorConfig | None,
+) -> Planted:
+    """Networks whose analyzer is trained and whose generators are not."""
     torch.manual_seed(0)
     model = face()
-    config = HrnConfig(
-        AnalyzerConfig(model.n_identity, model.n_expression, model.n_albedo, 8, (1, 1, 1, 1)),
-        GeneratorConfig(6, 3, 16, 2),
-        GeneratorConfig(9, 1, 6, 1),
-        convention,
-    )
-    networks = Networks(Hrn(config), name="planted")
-    rigs = tuple(subject(seed) for seed in seeds)
-    examples = [one for made in rigs for one in examples_of(made, networks, model)]
+    analyzer = AnalyzerConfig(model.n_identity, model.n_expression, model.n_albedo, 8, (1, 1, 1, 1))
+    networks = Networks(Hrn(HrnConfig(analyzer, mid, high, convention)), name="planted")
+    examples = [one for made in rigs(seeds) for one in examples_of(made, networks, model)]
     solve_heads(networks.hrn, examples)
-    train_maps(networks.hrn, examples)
     networks.hrn.eval().requires_grad_(False)
-    return Planted(networks, rigs)
+    return Planted(networks, rigs(seeds))
 
 
 def examples_of(made: SyntheticRig, networks: Networks, model: LinearFaceModel) -> list[Example]:

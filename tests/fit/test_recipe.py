@@ -28,7 +28,7 @@ def document(**changes) -> dict:
 def test_every_shipped_recipe_loads_and_its_text_gives_it_back(name):
     recipe = load_recipe(name)
     assert recipe.name == name
-    assert recipe.stages
+    assert recipe.stages or recipe.appearance == "start"
     assert recipe_from(yaml.safe_load(recipe.text)) == recipe
 
 
