@@ -47,10 +47,12 @@ def read_checkpoint(path: str | Path, kind: str, config: Config | None = None) -
     check_one_of("kind of checkpoint", kind, KINDS)
     path = Path(path)
     check_file(path)
-    expected = forms(laid_out(config or KINDS[kind].config))
     try:
         with path.open("rb") as file:
-            return _read(file, path, kind, expected)
+            entries = flattened(kind, _layout(file, path, kind))
+            expected = forms(laid_out(config or KINDS[kind].config))
+            check_entries(entries, expected)
+            return _numbers(_loaded(file), kind, expected)
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from error
 
@@ -74,22 +76,17 @@ def check_file(path: Path) -> None:
         raise WeightsError(f"{path}: this is {found}, no weights; {NEVER[found]}")
 
 
-def _read(
-    file: io.BufferedIOBase, path: Path, kind: str, expected: Mapping[str, Form]
-) -> dict[str, Tensor]:
-    """The three steps."""
-    found, size = container_of(path), path.stat().st_size
+def _layout(file: io.BufferedIOBase, path: Path, kind: str) -> Any:
+    """What a file says that it holds, found true as far as its size and checksums tell."""
+    found = container_of(path)
     if found == "an npz or zip file":
-        layout = _zip_layout(file)
-    elif found == "a pickle":
-        layout = read_legacy(file, size)
-    elif found == "a safetensors file":
+        return _zip_layout(file)
+    if found == "a pickle":
+        return read_legacy(file, path.stat().st_size)
+    if found == "a safetensors file":
         raise WeightsError(f"this is {found}; if hrnfit wrote it: hrnfit nets add {OWN} PATH")
-    else:
-        what = f"this is {found}, no" if found else "not a"
-        raise WeightsError(f"{what} checkpoint of torch.save; expected {KINDS[kind].expects}")
-    check_entries(flattened(kind, layout), expected)
-    return _numbers(_loaded(file), kind, expected)
+    what = f"this is {found}, no" if found else "not a"
+    raise WeightsError(f"{what} checkpoint of torch.save; expected {KINDS[kind].expects}")
 
 
 def _zip_layout(file: io.BufferedIOBase) -> Any:
@@ -122,7 +119,7 @@ def _check_storage(storage: Storage, members: Mapping[str, Member]) -> None:
 def check_entries(entries: Mapping[Any, Any], expected: Mapping[str, Form]) -> None:
     """Every key is there, no other, each of its shape and type; else WeightsError that lists them."""
     names = {key for key in entries if isinstance(key, str)}
-    wrapped = [name for name in names if "module." in name and name not in expected]
+    wrapped = [name for name in names if ".module." in f".{name}" and name not in expected]
     if wrapped:
         raise WeightsError(
             f"keys such as {listed(wrapped, 1)} begin with 'module.', as a network wrapped for several "
