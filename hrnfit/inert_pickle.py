@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 DEEPEST = 1_000_000
-"""Objects on the stack and in the memo; a model has some hundred, a checkpoint some ten thousand."""
+"""Objects on the stack and in the memo, unless the caller says less; a model has some hundred."""
 
 LONGEST = 600_000_000
 """Bytes of one byte array."""
@@ -121,6 +121,7 @@ class _Machine(pickle._Unpickler):  # the C one can be told neither which operat
     readline: Callable[[], bytes]
     find_record: FindRecord
     find_outside: FindOutside | None
+    deepest: int
 
     def find_class(self, module: str, name: str, /) -> Any:
         return self.find_record(module, name)
@@ -164,7 +165,7 @@ def _bounded(step: Callable[[Any], None]) -> Callable[[Any], None]:
     """The operation, refused once the machine holds more than any model does."""
 
     def run(machine: Any) -> None:
-        if len(machine.stack) + len(machine.memo) + len(machine.metastack) > DEEPEST:
+        if len(machine.stack) + len(machine.memo) + len(machine.metastack) > machine.deepest:
             raise Refused("it holds more objects than any model")
         step(machine)
 
@@ -210,15 +211,20 @@ _Machine.dispatch = _dispatch()
 
 
 def unpickled(
-    stream: io.BufferedIOBase, find_record: FindRecord, find_outside: FindOutside | None = None
+    stream: io.BufferedIOBase,
+    find_record: FindRecord,
+    find_outside: FindOutside | None = None,
+    deepest: int = DEEPEST,
 ) -> Any:
     """What the pickle at the place of a stream says: plain Python values, with records where objects were.
 
     The stream is left after its end. Raises ValueError in one sentence when it is damaged, Refused when it
-    asks for more than data; errors that the finders raise pass if they are of that class.
+    asks for more than data or holds more than `deepest` objects; errors of that class that the finders
+    raise pass.
     """
     machine = _Machine(stream, encoding="latin1")
     machine.find_record, machine.find_outside = find_record, find_outside
+    machine.deepest = deepest
     try:
         return machine.load()
     except Refused:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from hrnfit.nets.kinds import KINDS, OWN, flattened, listed
 from hrnfit.nets.legacy_file import read_legacy
 from hrnfit.nets.pickled_layout import Storage, StoredTensor, read_layout
 from hrnfit.nets.stored_zip import Member, check_zip
-from hrnfit.nets.weights_error import WeightsError
+from hrnfit.nets.weights_error import WeightsError, told
 
 LARGEST = 2_000_000_000
 """Bytes of a file; HRN v1.1 has 353 MiB."""
@@ -47,12 +48,19 @@ def read_checkpoint(path: str | Path, kind: str, config: Config | None = None) -
     check_one_of("kind of checkpoint", kind, KINDS)
     path = Path(path)
     check_file(path)
-    expected = forms(laid_out(config or KINDS[kind].config))
     try:
         with path.open("rb") as file:
-            return _read(file, path, kind, expected)
+            layout, members = _layout(file, path, kind)
+            stored = flattened(kind, layout)
+            expected = forms(laid_out(config or KINDS[kind].config))
+            check_entries(stored, expected)
+            loaded = flattened(kind, _loaded(file))
+            check_entries(loaded, expected)
+            for key in expected:
+                _check_sum(key, loaded[key], stored[key], members)
+            return {key: _number(key, loaded[key], shape) for key, (shape, _) in expected.items()}
     except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from error
+        raise WeightsError(f"{path}: {told(error)}") from error
 
 
 def forms(module: nn.Module) -> dict[str, Form]:
@@ -74,26 +82,24 @@ def check_file(path: Path) -> None:
         raise WeightsError(f"{path}: this is {found}, no weights; {NEVER[found]}")
 
 
-def _read(
-    file: io.BufferedIOBase, path: Path, kind: str, expected: Mapping[str, Form]
-) -> dict[str, Tensor]:
-    """The three steps."""
-    found, size = container_of(path), path.stat().st_size
+def _layout(
+    file: io.BufferedIOBase, path: Path, kind: str
+) -> tuple[Any, Mapping[str, Member] | None]:
+    """What a file says that it holds, found true as far as its size and checksums tell, and the members of
+    its zip archive, if it is one."""
+    found = container_of(path)
     if found == "an npz or zip file":
-        layout = _zip_layout(file)
-    elif found == "a pickle":
-        layout = read_legacy(file, size)
-    elif found == "a safetensors file":
+        return _zip_layout(file)
+    if found == "a pickle":
+        return read_legacy(file, path.stat().st_size), None
+    if found == "a safetensors file":
         raise WeightsError(f"this is {found}; if hrnfit wrote it: hrnfit nets add {OWN} PATH")
-    else:
-        what = f"this is {found}, no" if found else "not a"
-        raise WeightsError(f"{what} checkpoint of torch.save; expected {KINDS[kind].expects}")
-    check_entries(flattened(kind, layout), expected)
-    return _numbers(_loaded(file), kind, expected)
+    what = f"this is {found}, no" if found else "not a"
+    raise WeightsError(f"{what} checkpoint of torch.save; expected {KINDS[kind].expects}")
 
 
-def _zip_layout(file: io.BufferedIOBase) -> Any:
-    """The layout of a zip archive whose members are sound and hold as much as their storages claim."""
+def _zip_layout(file: io.BufferedIOBase) -> tuple[Any, Mapping[str, Member]]:
+    """The same of a zip archive whose members are sound and hold as much as their storages claim."""
     members = check_zip(file)
     pickled = members["data.pkl"]
     if pickled.size > LARGEST_PICKLE:
@@ -105,7 +111,7 @@ def _zip_layout(file: io.BufferedIOBase) -> Any:
         raise WeightsError("its pickle ends early; the file is damaged")
     for storage in storages.values():
         _check_storage(storage, members)
-    return layout
+    return layout, members
 
 
 def _check_storage(storage: Storage, members: Mapping[str, Member]) -> None:
@@ -122,7 +128,7 @@ def _check_storage(storage: Storage, members: Mapping[str, Member]) -> None:
 def check_entries(entries: Mapping[Any, Any], expected: Mapping[str, Form]) -> None:
     """Every key is there, no other, each of its shape and type; else WeightsError that lists them."""
     names = {key for key in entries if isinstance(key, str)}
-    wrapped = [name for name in names if "module." in name and name not in expected]
+    wrapped = [name for name in names if ".module." in f".{name}" and name not in expected]
     if wrapped:
         raise WeightsError(
             f"keys such as {listed(wrapped, 1)} begin with 'module.', as a network wrapped for several "
@@ -176,17 +182,27 @@ def _loaded(file: io.BufferedIOBase) -> Any:
         raise WeightsError(f"torch cannot read it ({text[:200]})") from error
 
 
-def _numbers(document: Any, kind: str, expected: Mapping[str, Form]) -> dict[str, Tensor]:
-    """The tensors, finite, each in memory of its own."""
-    entries = flattened(kind, document)
-    check_entries(entries, expected)
-    tensors = {}
-    for key, (shape, _) in expected.items():
-        value = entries[key].detach().reshape(shape)
-        check_numbers(key, value)
-        whole = value.is_contiguous() and value.untyped_storage().nbytes() == value.nbytes
-        tensors[key] = value if whole else value.clone(memory_format=torch.contiguous_format)
-    return tensors
+def _check_sum(
+    key: str, loaded: Tensor, stored: StoredTensor, members: Mapping[str, Member] | None
+) -> None:
+    """What torch read is what was checked: its reader goes by other fields of the directory, and gives
+    zeros for a member whose attributes call it a folder."""
+    if members is None:
+        return
+    content = torch.empty(0, dtype=torch.uint8).set_(loaded.untyped_storage()).numpy().data
+    if zlib.crc32(content) != members[f"data/{stored.storage.key}"].crc:
+        raise WeightsError(
+            f"{key}: torch reads other numbers than the file holds; its zip directory is damaged, copy "
+            "or download it again"
+        )
+
+
+def _number(key: str, loaded: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """One tensor, finite, in memory of its own."""
+    value = loaded.detach().reshape(shape)
+    check_numbers(key, value)
+    whole = value.is_contiguous() and value.untyped_storage().nbytes() == value.nbytes
+    return value if whole else value.clone(memory_format=torch.contiguous_format)
 
 
 def check_numbers(key: str, value: Tensor) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hrnfit import inert_pickle
 from hrnfit.inert_pickle import Refused
-from hrnfit.nets.pickled_layout import Storage, read_layout
+from hrnfit.nets.pickled_layout import MOST_OBJECTS, Storage, read_layout
 from hrnfit.nets.weights_error import WeightsError
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -48,7 +48,7 @@ def read_legacy(file: io.BufferedIOBase, size: int) -> Any:
 
 def _plain(stream: io.BytesIO) -> Any:
     """A pickle without names."""
-    return inert_pickle.unpickled(stream, _no_name)
+    return inert_pickle.unpickled(stream, _no_name, deepest=MOST_OBJECTS)
 
 
 def _no_name(module: str, name: str) -> Any:

@@ -34,6 +34,9 @@ STORAGES: dict[str, torch.dtype] = {
 
 MOST_AXES = 16
 
+MOST_OBJECTS = 200_000
+"""HRN v1.1 has some ten thousand."""
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -139,7 +142,7 @@ def read_layout(stream: io.BufferedIOBase, *, legacy: bool) -> tuple[Any, dict[s
             raise Refused(f"it states storage {storage.key[:40]!a} twice, and differently")
         return storage
 
-    return inert_pickle.unpickled(stream, _record, outside), storages
+    return inert_pickle.unpickled(stream, _record, outside, MOST_OBJECTS), storages
 
 
 def _storage(pid: Any, legacy: bool) -> Storage:

@@ -34,6 +34,8 @@ class Member:
     start: int
     """Bytes from the beginning of the file."""
     size: int
+    crc: int
+    """CRC-32, found to be the stated one."""
 
 
 def check_zip(file: io.BufferedIOBase) -> dict[str, Member]:
@@ -95,7 +97,7 @@ def _place(file: io.BufferedIOBase, entry: zipfile.ZipInfo, directory: int) -> M
         raise WeightsError(f"the header of member {name[:60]!a} is damaged; copy the file again")
     if start + entry.file_size > directory:
         raise WeightsError(f"member {name[:60]!a} lies outside of the file; it is damaged")
-    return Member(start, entry.file_size)
+    return Member(start, entry.file_size, entry.CRC)
 
 
 def _check_apart(entries: list[zipfile.ZipInfo], places: dict[str, Member]) -> None:

@@ -22,13 +22,16 @@ from hrnfit.nets import store
 from hrnfit.nets.checkpoint import check_entries, check_file, check_numbers, forms
 from hrnfit.nets.configs import CONFIGS, Config, config_from, document_from, laid_out
 from hrnfit.nets.network_info import NetworkInfo, document_from_info, info_from
-from hrnfit.nets.weights_error import WeightsError
+from hrnfit.nets.weights_error import WeightsError, told
 from hrnfit.tree import write_bytes
 
 FORMAT = "hrnfit-network-1"
 
 KEYS = ("format", "network", "config", "info", "checksum")
 """Of the metadata: texts, `config` and `info` JSON."""
+
+ALIGNMENT = 64
+"""Bytes, of torch's own memory."""
 
 LONGEST_HEADER = 4_000_000
 """Bytes; that of HRN has fifty thousand."""
@@ -64,7 +67,16 @@ def save_network(path: str | Path, module: nn.Module, info: NetworkInfo) -> None
         "info": json.dumps(document_from_info(info)),
         "checksum": checksum(tensors),
     }
-    write_bytes(path, save(tensors, metadata))
+    write_bytes(path, _aligned(save(tensors, metadata)))
+
+
+def _aligned(content: bytes) -> bytes:
+    """The file with blanks behind its header, so that its numbers begin at a multiple of `ALIGNMENT`: how
+    they lie in memory changes the last bits of results, and the length of a note should not."""
+    (length,) = struct.unpack("<Q", content[:8])
+    blanks = -(8 + length) % ALIGNMENT
+    header = content[8 : 8 + length] + b" " * blanks
+    return b"".join((struct.pack("<Q", len(header)), header, memoryview(content)[8 + length :]))
 
 
 def config_of(module: nn.Module) -> Config:
@@ -101,8 +113,7 @@ def load_network(name_or_path: str | Path, kind: str | None = None) -> LoadedNet
     try:
         found = _load(path)
     except (ValueError, TypeError, RecursionError, SafetensorError) as error:
-        text = " ".join(str(error).split())
-        raise WeightsError(f"{path}: {text}; hrnfit nets add writes it again") from error
+        raise WeightsError(f"{path}: {told(error)}; hrnfit nets add writes it again") from error
     if kind is not None and found.kind != kind:
         raise WeightsError(f"{path}: a network of kind '{found.kind}', expected '{kind}'")
     return found
