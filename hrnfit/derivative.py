@@ -80,7 +80,7 @@ def held(compute: Callable[[], Tensor]) -> Tensor:
         with torch.no_grad():
             return compute().detach()
     record.append(compute())
-    return record[-1].detach()
+    return record[-1]  # one held value may be made of another
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from hrnfit.derivative import forward_jacobian, held, plain_backward, recorded, 
 
 
 def energy(x: torch.Tensor) -> torch.Tensor:
-    """Half x^2, weighted by a held x^3."""
-    return 0.5 * held(lambda: x**3) * x**2
+    """Half x^2, weighted by a held x^3 that is made of another held value."""
+    square = held(lambda: x**2)
+    return 0.5 * held(lambda: square * x) * x**2
 
 
 def test_a_held_value_has_no_derivative():

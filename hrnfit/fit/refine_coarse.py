@@ -47,16 +47,7 @@ def solve_coarse(
     """
     problem = CoarseProblem.of(views, model, state, offsets, settings, weights)
     blocks, leaves = [*problem.landmark_blocks(), *problem.priors()], problem.leaves()
-    if settings.backward == "exact":
-        solver = LevenbergMarquardt(settings.max_steps, tolerance=settings.tolerance)
-        solution = solver.minimize(blocks, leaves)
-        if solution.outcome is not Outcome.NON_FINITE:
-            solution = replace(solution, leaves=at_minimum(blocks, solution.leaves))
-    else:
-        theseus = TheseusLM(
-            settings.max_steps, tolerance=settings.tolerance, backward=settings.backward
-        )
-        solution = theseus.minimize(blocks, leaves)
+    solution = _minimum(blocks, leaves, settings)
     if solution.outcome is Outcome.NON_FINITE:
         return state, replace(solution, leaves=leaves)
     moved = {
@@ -64,6 +55,31 @@ def solve_coarse(
         for name, leaf in solution.leaves.items()
     }
     return state.replace(**moved), solution
+
+
+def _minimum(blocks: Sequence[Block], leaves: Leaves, settings: CoarseSolve) -> Solution:
+    """The minimum as a differentiable function of the blocks."""
+    if settings.backward != "implicit":
+        return _by_theseus(blocks, leaves, settings)
+    with torch.no_grad():
+        if settings.solver == "theseus":
+            solution = _by_theseus(blocks, leaves, settings)
+        else:
+            solver = LevenbergMarquardt(settings.max_steps, tolerance=settings.tolerance)
+            solution = solver.minimize(blocks, leaves)
+    if solution.outcome is Outcome.NON_FINITE:
+        return solution
+    return replace(solution, leaves=at_minimum(blocks, solution.leaves))
+
+
+def _by_theseus(blocks: Sequence[Block], leaves: Leaves, settings: CoarseSolve) -> Solution:
+    """Its solution, with its own gradients where those are enabled."""
+    backward = "implicit" if settings.backward == "gauss_newton" else "unroll"
+    solver = TheseusLM(settings.max_steps, tolerance=settings.tolerance, backward=backward)
+    try:
+        return solver.minimize(blocks, leaves)
+    except ImportError as error:
+        raise ImportError(f"{error}: CoarseSolve(solver='own')") from error
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hrnfit.camera import Camera
 from hrnfit.fit.refine_coarse import solve_coarse
 from hrnfit.fit.refine_maps import refine_maps
-from hrnfit.fit.refine_settings import RefineSettings
+from hrnfit.fit.refine_settings import LEVELS, RefineSettings
 from hrnfit.fit.refine_views import check_state, framed, sharing_of, views_given
 from hrnfit.fit.scene import Scene
 from hrnfit.model.face_model import FaceModel
@@ -27,8 +27,6 @@ from hrnfit.prediction import Prediction
 from hrnfit.render.backend import rasterizer
 from hrnfit.solve.solver import Solution
 from hrnfit.state import FaceState, Sharing
-
-LEVELS = ("coarse", "mid", "fine")
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,21 +20,21 @@ from hrnfit.solve.solver import Leaves
 def at_minimum(blocks: Sequence[Block], leaves: Leaves) -> Leaves:
     """The same minimum with its derivatives in every tensor of the blocks that requires one.
 
-    leaves: a minimum of the blocks' energy, of any solver. One Newton step is made, which polishes it; a
-    step that would raise the energy changes nothing, and only its derivatives stay. Without gradients
-    enabled the leaves come back as they are. Raises ValueError where the Hessian is singular.
+    leaves: a minimum of the blocks' energy, of any solver. One Newton step is made, which polishes it, so
+    that the values are the same with and without gradients enabled; of a step that would raise the
+    energy only the derivatives stay. Raises ValueError where the Hessian is singular.
     """
-    if not torch.is_grad_enabled():
-        return leaves
     layout = Layout.of(leaves)
-    x = layout.pack(leaves).detach().requires_grad_()
-    before = energy(blocks, layout.unpack(x))
-    (gradient,) = torch.autograd.grad(before, x, create_graph=True)
-    step = _newton_step(_hessian(gradient, x), gradient)
-    moved = (x - step).detach()
+    with torch.enable_grad():
+        x = layout.pack(leaves).detach().requires_grad_()
+        before = energy(blocks, layout.unpack(x))
+        (gradient,) = torch.autograd.grad(before, x, create_graph=True)
+        hessian = _hessian(gradient, x)
+    step = _newton_step(hessian, gradient)
     with torch.no_grad():
+        moved = x - step
         falls = bool(energy(blocks, layout.unpack(moved)) <= before)
-    value = moved if falls else x.detach()
+        value = moved if falls else x.clone()
     return layout.unpack(value + (step.detach() - step))
 
 
