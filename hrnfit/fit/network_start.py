@@ -161,7 +161,8 @@ def with_poses(
             posed = [posed_view(scene, state, v, predictions[v]) for v in own]
             shape = scene.model.shape(state.identity, state.expression[frame])
             alone = len(scene.views) == 1
-            T = world_pose(posed[0]) if alone else joint_pose(shape, scene.model.faces, posed)
+            faces = scene.model.faces.cpu()
+            T = world_pose(posed[0]) if alone else joint_pose(shape.cpu(), faces, posed)
         except ValueError as error:
             warnings.append(f"the head pose of frame {frame} is that of the landmarks: {error}")
             log.warning(warnings[-1])
@@ -171,13 +172,15 @@ def with_poses(
 
 
 def posed_view(scene: Scene, state: FaceState, v: int, prediction: ViewPrediction) -> PosedView:
-    """What the analyzer says of a view, in the view's own camera as the state corrects it."""
-    view, faces = scene.views[v], scene.model.faces
-    camera = corrected_camera(view.camera, state, v).to(device=scene.device)
-    shape = scene.model.shape(prediction.identity, prediction.expression)
-    T_cam_head = pose_from_crop(
-        shape, faces, prediction.T_analyzer_head, camera, prediction.crop, view.name
-    )
+    """What the analyzer says of a view, in the view's own camera as the state corrects it.
+
+    On the CPU: a few small solves in float64, which a GPU would do one launch at a time.
+    """
+    view, faces = scene.views[v], scene.model.faces.cpu()
+    camera = corrected_camera(view.camera, state, v)
+    shape = scene.model.shape(prediction.identity, prediction.expression).cpu()
+    reported = prediction.T_analyzer_head.cpu()
+    T_cam_head = pose_from_crop(shape, faces, reported, camera, prediction.crop, view.name)
     return PosedView(shape, T_cam_head, camera, view.name)
 
 

@@ -1,0 +1,104 @@
+"""Which networks a fit takes: by name, by the model, by their terms."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+import hrnfit
+from hrnfit.fit.choose_networks import choose_networks
+from hrnfit.fit.recipe import Recipe
+from hrnfit.infer.load_networks import load_networks, networks_for
+from hrnfit.nets.analyzer import AnalyzerConfig
+from hrnfit.nets.deretouch import DeretouchConfig, DeretouchNet
+from hrnfit.nets.generator import GeneratorConfig
+from hrnfit.nets.hrn import Hrn, HrnConfig
+from hrnfit.nets.network_info import NetworkInfo
+from hrnfit.nets.store import networks_folder
+from hrnfit.nets.weights import save_network
+from hrnfit.nets.weights_error import WeightsError
+from tests.fit.planted import planted_analyzer
+from tests.fit.small_scene import face
+from tests.fit.test_network_start import SMALL, fit
+
+ANALYZER = AnalyzerConfig(4, 3, 5, 8, (1, 1, 1, 1))
+TERMS = NetworkInfo("mine", "Apache-2.0", "yes", "tests", model="sheet")
+AUTO = Recipe("any")
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HRNFIT_HOME", str(tmp_path))
+    networks_folder().mkdir(parents=True)
+    return networks_folder()
+
+
+def keep(name: str, module: torch.nn.Module | None = None, **changes: str) -> None:
+    hrn = module or Hrn(HrnConfig(ANALYZER, None, None))
+    info = replace(TERMS, name=name, **changes)
+    save_network(networks_folder() / f"{name}.safetensors", hrn, info)
+
+
+def test_the_model_decides_by_its_name_or_kind():
+    keep("mine")
+    keep("other", model="bfm09")
+    assert networks_for(face().info) == ["mine"]
+    assert networks_for(replace(face().info, name="x", kind="bfm09")) == ["other"]
+
+
+def test_weights_with_generators_come_first():
+    keep("analyzer")
+    keep("whole", Hrn(HrnConfig(ANALYZER, GeneratorConfig(6, 3, 4, 1), None)))
+    assert networks_for(face().info) == ["whole", "analyzer"]
+
+
+def test_a_broken_file_is_passed_over(folder, caplog):
+    keep("mine")
+    (folder / "torn.safetensors").write_bytes(b"\x00" * 40)
+    with caplog.at_level(logging.WARNING):
+        assert networks_for(face().info) == ["mine"]
+    assert "torn" in caplog.text
+
+
+def test_a_name_that_is_no_analyzer_is_an_error():
+    keep("mine", DeretouchNet(DeretouchConfig(4)))
+    with pytest.raises(WeightsError, match="of kind 'deretouch', expected 'hrn'"):
+        load_networks("mine")
+    with pytest.raises(FileNotFoundError, match="hrnfit nets add"):
+        choose_networks("nobody", AUTO, face())
+
+
+def test_the_retouching_network_comes_along_where_its_terms_allow():
+    keep("mine")
+    keep("retouch", DeretouchNet(DeretouchConfig(4)), commercial="ask")
+    both = load_networks("mine")
+    assert both.deretouch is not None
+    assert [part.name for part in both.parts] == ["mine", "retouch"]
+    assert load_networks("mine", commercial=True).deretouch is None
+
+
+def test_commercial_use_leaves_doubtful_weights_alone_or_refuses_them_by_name():
+    keep("mine", commercial="ask", licence="not stated")
+    choice = choose_networks(None, AUTO, face(), commercial=True)
+    assert choice.networks is None
+    assert choice.warning
+    assert "left alone (not stated)" in choice.why
+    made = planted_analyzer().rigs[0]
+    with pytest.raises(hrnfit.LicenceError, match="weights 'mine'"):
+        fit(made, networks="mine", commercial=True)
+
+
+def test_dropping_weights_in_makes_a_fit_start_there_and_recorded():
+    known = planted_analyzer()
+    keep("mine", known.networks.hrn)
+    result = fit(known.rigs[0], ("cam_1",), recipe={**SMALL, "initialize": "auto"})
+    assert result.provenance["start"] == {"by": "networks", "networks": "mine"}
+    used = [row["name"] for row in result.provenance["licences"] if row["kind"] == "weights"]
+    assert used == ["mine"]
+    assert result.provenance["commercial_use"]
+    again = fit(known.rigs[0], ("cam_1",), recipe=SMALL, networks=known.networks)
+    # a mapped file lies in memory otherwise, and sums are taken in another order
+    torch.testing.assert_close(result.state.identity, again.state.identity, atol=1e-5, rtol=0)
