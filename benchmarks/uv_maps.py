@@ -39,7 +39,7 @@ ABOUT = "RMS errors: textures sRGB 0..1, albedos log of linear RGB; ms, least of
 BANDS = ((0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.5), (0.5, 1.0))
 DARK = 0.12
 """Albedo, linear, below which there is no skin."""
-RUNS = 3
+RUNS = 5
 T = TypeVar("T")
 
 

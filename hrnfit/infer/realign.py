@@ -7,9 +7,9 @@ J^-1 (y - x).
 
 The other way is `OwnMaps.texture` with the deformed mesh, which looks at the picture again, and it is what
 our pipeline does. On synthetic faces deformed by 0.8, 2 and 4 mm its error is 0.0057, 0.0060 and 0.0066
-(stale: 0.019, 0.032, 0.044), that of the flow 0.0087, 0.011 and 0.013, and where the flow is defined a third
-more; 4, 5 and 8 % of what is seen is undefined, most of it uncovered by the deformation. The first-order
-flow alone errs 0.0097, 0.014 and 0.022. Both take as long, most of it for the fill.
+(stale: 0.019, 0.032, 0.044), that of the flow 0.0087, 0.011 and 0.013, where it is defined a third to a half
+more than the other's; 4, 5 and 8 % of what is seen is undefined. The first-order flow alone errs 0.0097,
+0.014 and 0.022. The flow takes a fifth longer; most of both is the fill.
 """
 
 from __future__ import annotations
