@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,16 +13,23 @@ from torch import Tensor
 from hrnfit.geometry import mesh
 from hrnfit.geometry.rotation import rigid_matrix, rotation_exp
 from hrnfit.importers.deep3d import MM_PER_UNIT, deep3d_camera
+from hrnfit.infer.own_maps import OwnMaps
 from hrnfit.io.image import srgb_from_linear
-from hrnfit.model.face_model import FaceModel
+from hrnfit.model.load import load_model
 from hrnfit.render.shade import safe_normalize, sh_basis
-from hrnfit.render.texture import UvRaster, uv_interpolate
+from hrnfit.render.texture import UvRaster, texel_visibility, uv_interpolate
 from hrnfit.synthetic import Subject, Truth
 from hrnfit.synthetic.paint import paint, studio_light
 from hrnfit.synthetic.rig import _develop, _photograph
 from hrnfit.synthetic.subject import sample_shape
 
 CROP, SUPERSAMPLE = 512, 3
+YAWS, SEEDS = (0.0, 30.0, 55.0), (0, 1)
+MODEL = load_model()
+MAPS = OwnMaps.of(MODEL)
+"""Of 256 texels."""
+Rows = dict[str, dict[str, float]]
+"""Figures by what was done, and by their name."""
 
 
 @dataclass(frozen=True)
@@ -54,29 +61,55 @@ class UvSubject:
         return srgb_from_linear((albedo * self.shading(chart)).clamp(0, 1))
 
 
-def uv_subject(
-    model: FaceModel, seed: int, yaw: float, subject: Subject, light_scale: float = 1.0
-) -> UvSubject:
-    """A subject turned by `yaw` degrees, its photograph taken with the analyzer's camera."""
+def subjects(deformation: float = 0.8, light: float = 1.0) -> list[UvSubject]:
+    """Each seed from each side; deformation: root mean square, mm."""
+    own = Subject(deformation_mm=deformation, displacement_mm=1e-9)
+    return [uv_subject(seed, yaw, own, light) for seed in SEEDS for yaw in YAWS]
+
+
+def uv_subject(seed: int, yaw: float, subject: Subject, light: float = 1.0) -> UvSubject:
+    """A subject turned by `yaw` degrees, photographed with the analyzer's camera under so much light."""
     rng = np.random.default_rng(seed)
-    shape = sample_shape(model, replace(subject, displacement_mm=1e-9), rng)
+    shape = sample_shape(MODEL, subject, rng)
     turn = rotation_exp(torch.tensor([0.0, math.radians(yaw), 0.0]))
-    middle = turn @ (shape.coarse.amin(0) + shape.coarse.amax(0)) / 2
-    # the nose stands in front of the middle: Deep3D puts the world's origin about the cheeks
-    T = rigid_matrix(turn, torch.tensor([0.0, 0.0, 0.0]) - middle)
-    coefficients, albedo = paint(model, subject, rng)
-    coarse, mid, dense = (
-        points @ T[:3, :3].T + T[:3, 3] for points in (shape.coarse, shape.mid, shape.surface)
-    )
-    normals = mesh.vertex_normals(dense, shape.faces)[: len(mid)]
-    light = light_scale * studio_light(rng, torch.eye(3))
+    T = rigid_matrix(turn, -turn @ (shape.coarse.amin(0) + shape.coarse.amax(0)) / 2)
+    coefficients, albedo = paint(MODEL, subject, rng)
+    placed = (p @ T[:3, :3].T + T[:3, 3] for p in (shape.coarse, shape.mid, shape.surface))
+    coarse, mid, dense = placed
     truth = Truth(
-        shape, T, coefficients, albedo, light, coarse, mid, dense[: len(mid)], normals
-    )  # fmt: skip
+        shape=shape,
+        T_world_head=T,
+        albedo_coefficients=coefficients,
+        albedo=albedo,
+        light=light * studio_light(rng, torch.eye(3)),
+        coarse=coarse,
+        mid=mid,
+        surface=dense[: len(mid)],
+        normals=mesh.vertex_normals(dense, shape.faces)[: len(mid)],
+    )
     camera = deep3d_camera().resize(CROP, CROP)
     radiance, mask, _ = _photograph(truth, dense, camera, SUPERSAMPLE)
     image = srgb_from_linear(_develop(radiance, mask, subject.noise, rng).clamp(0, 1))
     return UvSubject(truth, image.movedim(-1, 0), coarse / MM_PER_UNIT, mid / MM_PER_UNIT)
+
+
+def hidden_by_nothing(posed: Float[Tensor, "N 3"]) -> tuple[Bool[Tensor, "S S"], Tensor]:
+    """Texels that the crop shows, however steep, and the cosine of their view."""
+    camera, vertices = deep3d_camera(posed.dtype).resize(CROP, CROP), MM_PER_UNIT * posed
+    points = torch.cat([camera.project(vertices), camera.depth(vertices)[:, None]], 1)[None]
+    raster = MAPS.rasterizer.rasterize(points, MAPS.chart.faces, CROP, CROP)
+    normals = uv_interpolate(mesh.vertex_normals(vertices, MAPS.chart.faces), MAPS.chart)
+    towards = camera.centre - uv_interpolate(vertices, MAPS.chart)
+    cosine = (safe_normalize(normals) * safe_normalize(towards)).sum(-1)
+    return texel_visibility(points, raster, MAPS.chart)[0], cosine
+
+
+def averaged(rows: list[Rows]) -> Rows:
+    """Means over subjects of every figure, to four digits; those that a subject lacks are left out."""
+    return {
+        name: {key: float(f"{np.nanmean([row[name][key] for row in rows]):.4g}") for key in values}
+        for name, values in rows[0].items()
+    }
 
 
 def reduced(texture: Float[Tensor, "R R C"], side: int) -> Float[Tensor, "S S C"]:

@@ -56,14 +56,14 @@ def deretouched_albedo(
 
     The ratio is taken in linear light, where eq. 3 and 4 hold. On synthetic faces with T0 the true shading
     times the smooth albedo, root mean square errors of log A' under light that makes T0 0.25, 0.025 and
-    0.005 (noise 0.004), against 0.100 of A0 itself:
+    0.005 (noise 0.004), against 0.101 of A0 itself:
 
-        linear, scale 1e6    0.027  0.081  0.100
-        linear, scale 1      0.099  0.100  0.100   the paper's
-        linear, scale 1e10   0.029  0.153  0.415   no guard
-        sRGB,   scale 1e3    0.026  0.081  0.099   the best of sRGB: the same guard in its own units
-        sRGB,   scale 1e6    0.029  0.206  0.894   the released code's
-        sRGB ratio on linear A0, 1e6  0.057  0.109  0.441
+        linear, scale 1e6    0.025  0.081  0.100
+        linear, scale 1      0.099  0.101  0.101   the paper's
+        linear, scale 1e10   0.026  0.157  0.413   no guard
+        sRGB,   scale 1e3    0.025  0.081  0.099   the best of sRGB: the same guard in its own units
+        sRGB,   scale 1e6    0.026  0.212  0.895   the released code's
+        sRGB ratio on linear A0, 1e6  0.057  0.111  0.441
 
     ValueError when the shapes differ.
     """

@@ -5,8 +5,11 @@ y(p) = pi(X(p) + D(p)), so the re-aligned texture is T'(p) = T(q) with x(q) = y(
 method on the bilinear cells of its map, from q = p, where the first round is the first-order flow
 J^-1 (y - x).
 
-The other way is `OwnMaps.texture` with the deformed mesh, which looks at the picture again; it is what our
-pipeline does. `benchmarks/uv_maps.py` measures both.
+The other way is `OwnMaps.texture` with the deformed mesh, which looks at the picture again, and it is what
+our pipeline does. On synthetic faces deformed by 0.8, 2 and 4 mm its error is 0.0057, 0.0060 and 0.0066
+(stale: 0.019, 0.032, 0.044), that of the flow 0.0087, 0.011 and 0.013, where it is defined a third to a half
+more than the other's; 4, 5 and 8 % of what is seen is undefined. The first-order flow alone errs 0.0097,
+0.014 and 0.022. The flow takes a fifth longer; most of both is the fill.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from hrnfit.infer.texel_view import TexelView
 from hrnfit.render.rasterizer import Rasterizer
 
 ROUNDS = 6
+"""The 12th round changes the error by less than 1 %."""
 STEP = 8.0
 """Largest step of one round, texels: the first ones may run off where the surface is steep."""
 MISS = 0.05
