@@ -114,7 +114,8 @@ def solve_first_order(
 def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level: str) -> Energy:
     """Weighted sum of the stage's terms as a function of its leaves."""
     windows = scene.windows(settings.size)
-    terms = [make_term(name, windows.landmark_scheme, {}) for name in settings.terms]
+    scheme = windows.landmark_scheme
+    terms = [make_term(name, scheme, {}, scene.embedding) for name in settings.terms]
     weights = {n: Weight(t.weight) for n, t in settings.terms.items()}
     kernels = {n: t.kernel for n, t in settings.terms.items()}
     if settings.albedo_blur > 0:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.energy.perceptual import Embedding
 from hrnfit.energy.texels import Texels
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.deformation import DeformationOperator, deformation_operator
@@ -33,6 +34,8 @@ class Scene:
     device: torch.device
     boxes: Float[Tensor, "V 4"] | None = None
     """Window of each view in undistorted pixels; set from the projected face by `framed`."""
+    embedding: Embedding | None = None
+    """What the perceptual term compares faces with; set by `fit/embedding.py`."""
     _windows: dict[int, WorkingViews] = field(default_factory=dict)
     _texels: dict[int, Texels] = field(default_factory=dict)
     _operators: dict[int, DeformationOperator] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Any
 
 from hrnfit.energy.contour import NearestContour, RowContour
 from hrnfit.energy.landmark import LandmarkTerm
+from hrnfit.energy.perceptual import Embedding, Perceptual
 from hrnfit.energy.photometric import Photometric
 from hrnfit.energy.prior import (
     AlbedoMapChroma,
@@ -36,6 +37,7 @@ from hrnfit.energy.term import Term
 TERMS: dict[str, Any] = {
     "landmark": LandmarkTerm,
     "photometric": Photometric,
+    "perceptual": Perceptual,
     "contour": NearestContour,
     "contour_rows": RowContour,
     "silhouette": Silhouette,
@@ -61,7 +63,24 @@ TERMS: dict[str, Any] = {
 }
 
 
-def make_term(name: str, scheme: str, settings: Mapping[str, Any]) -> Term:
-    """A term with its settings; landmarks are compared in the scheme that the views have."""
-    extra = {"scheme": scheme} if name == "landmark" else {}
+def make_term(
+    name: str, scheme: str, settings: Mapping[str, Any], embedding: Embedding | None = None
+) -> Term:
+    """A term with its settings; landmarks are compared in the scheme that the views have, faces by the
+    embedding. Raises ValueError for the perceptual term without an embedding."""
+    extra: dict[str, Any] = {}
+    if name == "landmark":
+        extra = {"scheme": scheme}
+    elif name == "perceptual":
+        extra = {"embedding": check_embedding(embedding)}
     return TERMS[name](**extra, **settings)
+
+
+def check_embedding(embedding: Embedding | None) -> Embedding:
+    """The embedding, if there is one."""
+    if embedding is None:
+        raise ValueError(
+            "term 'perceptual': no embedding of faces to compare with; add ArcFace weights: "
+            "hrnfit nets add arcface PATH, or pass embedding="
+        )
+    return embedding

@@ -9,6 +9,7 @@ from hrnfit.energy.term import Term
 from hrnfit.fit.first_order_stage import RATES, FirstOrderSettings, TermWeight, solve_first_order
 from hrnfit.fit.terms import TERMS, make_term
 from hrnfit.solve.solver import Outcome
+from tests.energy.faces import SmallEmbedding
 from tests.fit.small_scene import truth_scene
 
 LIGHT = FirstOrderSettings(terms={"photometric": TermWeight(1.0)}, size=64, steps=12)
@@ -94,7 +95,7 @@ def test_wrong_settings_are_named():
 def test_every_term_of_a_recipe_is_made_under_its_name_and_evaluates(name):
     scene, state = truth_scene()
     prediction = scene.predict(state, 64, "fine")
-    term = make_term(name, "ibug68", {})
+    term = make_term(name, "ibug68", {}, SmallEmbedding())
     assert isinstance(term, Term)
     assert term.name == name or name in ("contour", "contour_rows")
     residuals = term.residuals(prediction, scene.windows(64))
