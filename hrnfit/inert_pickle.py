@@ -132,7 +132,10 @@ class _Machine(pickle._Unpickler):  # the C one can be told neither which operat
         return self.find_outside(pid)
 
     def do_global(self) -> None:
-        module, name = (self.readline()[:-1].decode("utf-8") for _ in range(2))
+        lines = [self.readline() for _ in range(2)]
+        if not all(line.endswith(b"\n") for line in lines):
+            raise EOFError("it ends within a name")
+        module, name = (line[:-1].decode("utf-8") for line in lines)
         self.stack.append(self.find_class(module, name))
 
     def do_stack_global(self) -> None:

@@ -42,6 +42,9 @@ class CheckpointKind:
 
 TRAINING = ("opt_", "sched_")
 
+COUNTERS = ("iteration", "epoch")
+"""What training programs of its family write beside a generator; whether the released file has one is not known."""
+
 KINDS: dict[str, CheckpointKind] = {
     "hrn": CheckpointKind(
         "HRN v1.1: epoch_10.pth of its assets, pytorch_model.pt on ModelScope",
@@ -68,6 +71,7 @@ KINDS: dict[str, CheckpointKind] = {
         DeretouchConfig(),
         "HRN's de-retouching network",
         {"generator": ""},
+        dropped=COUNTERS,
     ),
     "arcface": CheckpointKind(
         "ArcFace r50 of InsightFace's arcface_torch: backbone.pth",

@@ -80,6 +80,12 @@ def test_scales_may_come_without_an_axis(tmp_path):
     check_same(read(write(tmp_path / "a.pth", content)), state)
 
 
+def test_a_count_beside_the_generator_is_let_go(tmp_path):
+    state = small_state("deretouch")
+    path = write(tmp_path / "a.pth", {"iteration": 7, "generator": state})
+    check_same(read(path, "deretouch"), state)
+
+
 def test_views_become_tensors_of_their_own(tmp_path):
     state = small_state("arcface")
     wide = torch.arange(1000.0)

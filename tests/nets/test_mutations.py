@@ -18,8 +18,11 @@ from hrnfit.nets.configs import build
 from hrnfit.nets.network_info import NetworkInfo
 from hrnfit.nets.weights import check_network, save_network
 from hrnfit.nets.weights_error import WeightsError
-from tests.nets.mutate_checkpoints import ERROR, MAKERS, SAME, Mutant, Sound, saved
+from tests.nets import mutate_containers, mutate_own, mutate_pickles
+from tests.nets.mutants import ERROR, SAME, Mutant, Sound, saved
 from tests.nets.write_checkpoints import SMALL, document, small_state
+
+MAKERS = mutate_containers.MAKERS | mutate_pickles.MAKERS | mutate_own.MAKERS
 
 HEADROOM = 300_000_000
 """Bytes of address space that reading a file of 60 kB may add."""

@@ -11,7 +11,7 @@ import torch
 
 from hrnfit.nets.stored_zip import check_zip
 from hrnfit.nets.weights_error import WeightsError
-from tests.nets.mutate_checkpoints import members, saved, zipped
+from tests.nets.mutants import members, saved, zipped
 
 
 def sound() -> bytes:
