@@ -1,1 +1,1 @@
-"""The networks that start a fit and judge it: their layouts, without weights."""
+"""The networks that start a fit and judge it: their layouts, checkpoints of others, and our own files of weights."""
