@@ -27,13 +27,13 @@ CROP = 512
 """Side of the picture in which the texels of a mask are tested, px: that of the texture's crop."""
 
 SWEEPS = 10
-"""Of the fill per level. Error on hidden skin of synthetic faces and ms at 256 texels, one thread:
+"""Of the fill per level. Error on hidden skin of synthetic faces, and ms at 256 texels on one thread:
 
-    ours, 10 or 40 sweeps         0.037, 0.036    48, 145
-    scipy's direct solve          0.036           61
-    OpenCV, Navier-Stokes, 8 bit  0.043           17
-    OpenCV, Telea, 8 bit          0.056           18
-    scikit-image, biharmonic      0.040 to 0.068  110 to 170, in colours that were nowhere seen
+    ours, 10 or 40 sweeps         0.037, 0.036    51, 152
+    scipy's direct solve          0.036           66
+    OpenCV, Navier-Stokes, 8 bit  0.043           18
+    OpenCV, Telea, 8 bit          0.056           19
+    scikit-image, biharmonic      0.040 to 0.068  117 to 176; it runs into colours that no skin has
     nearest                       0.045           3
 """
 
