@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from kornia.filters import gaussian_blur2d, spatial_gradient
 from torch import Tensor
 
 from hrnfit.energy.photometric import VISIBLY_WRONG
@@ -52,6 +51,8 @@ def texel_source(views: WorkingViews, blur: float) -> TexelSource:
     Only what is inside the mask is blurred: backdrop that bleeds over the outline made the true
     surface cost 2 to 5 times as much (synthetic rig, blur 1.5 px).
     """
+    from kornia.filters import gaussian_blur2d, spatial_gradient  # local: 0.2 s
+
     colour = log_encoded(views.images).movedim(-1, 1) / VISIBLY_WRONG
     if blur > 0:
         taps = 2 * round(3 * blur) + 1
@@ -163,6 +164,8 @@ def smooth_offset(
     highlights pull the surface by 1 mm and more, twice of it did too (rig, five views: 95th percentile
     0.62 mm at 0.015, 0.84 at 0.02, 1.02 at 0.03, 1.43 with no offset).
     """
+    from kornia.filters import gaussian_blur2d  # local: 0.2 s
+
     size = raster.size
     shrink = max(1, int(sigma * size / 2))
     against = texels.colour - agreed.mean

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
-from kornia.filters import gaussian_blur2d
 
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.energy.term import Weight, total
@@ -138,6 +137,8 @@ def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level:
 
 def _blurred_offset(scene: Scene, state: FaceState, share: float) -> torch.Tensor:
     """Offset that makes the whole albedo map smooth."""
+    from kornia.filters import gaussian_blur2d  # local: 0.2 s
+
     full = scene.predict(state, 64).albedo_map
     size = full.shape[0]
     sigma = share * size

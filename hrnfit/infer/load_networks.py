@@ -12,7 +12,7 @@ from hrnfit.nets import store
 from hrnfit.nets.deretouch import DeretouchNet
 from hrnfit.nets.hrn import Hrn
 from hrnfit.nets.network_info import network_part
-from hrnfit.nets.weights import LoadedNetwork, load_network
+from hrnfit.nets.weights import LoadedNetwork, kind_of, load_network
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +54,8 @@ def kept(kind: str) -> dict[str, LoadedNetwork]:
     found = {}
     for name, path in store.network_files().items():
         try:
-            loaded = load_network(path)
+            if kind_of(path) == kind:
+                found[name] = load_network(path)
         except (ValueError, OSError) as error:
             log.warning("network %r is passed over: %s", name, error)
-            continue
-        if loaded.kind == kind:
-            found[name] = loaded
     return found

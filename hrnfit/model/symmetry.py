@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -37,6 +36,8 @@ def _settled(points: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[n
     doubtful = np.flatnonzero(index[index] != np.arange(len(index)))
     if not 0 < len(doubtful) <= MOST_DOUBTFUL:
         return index
+    from scipy.optimize import linear_sum_assignment  # local: 0.1 s
+
     concerned = np.unique(np.concatenate([doubtful, index[doubtful], index[index[doubtful]]]))
     own = points[concerned]
     cost = np.linalg.norm(own[:, None] * [-1.0, 1.0, 1.0] - own[None], axis=2) ** 2

@@ -7,6 +7,7 @@ would take more than `MOST_PARAMETERS` is refused before any memory is taken for
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -61,6 +62,7 @@ def build(config: Config) -> nn.Module:
     return _NETWORKS[type(config)](config)
 
 
+@functools.cache
 def parameter_count(config: Config) -> int:
     """Numbers that the network learns, counted without taking memory for them."""
     return sum(p.numel() for p in laid_out(config).parameters())

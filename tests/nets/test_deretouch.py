@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hrnfit.nets.configs import parameter_count
-from hrnfit.nets.deretouch import DeretouchConfig, DeretouchNet, Down, Up
+from hrnfit.nets.deretouch import DeretouchConfig, DeretouchNet, DoubleConv, Down, Up
 from tests.nets import layouts
 from tests.nets.numpy_layers import (
     Weights,
@@ -73,6 +73,21 @@ def test_block_up_joins_the_skip_before_the_finer_map():
     x, skip = picture(2, 3, 4, 4), picture(2, 2, 8, 8, seed=2)
     expected = up(x.numpy(), skip.numpy(), weights_of(block))
     assert np.abs(block(x, skip).detach().numpy() - expected).max() < 1e-10
+
+
+def test_gradients_pass_the_joined_normalisation():
+    """Values and gradients are those of the layers one after another, and training takes those."""
+    block, x = randomised(DoubleConv(2, 3)), picture(2, 2, 5, 6).requires_grad_()
+    inputs = [x, *block.parameters()]
+    joined, plain = block(x), block.conv(x)
+    assert torch.allclose(joined, plain, atol=1e-12)
+    weight = picture(*plain.shape, seed=3)
+    ours = torch.autograd.grad((joined * weight).sum(), inputs)
+    theirs = torch.autograd.grad((plain * weight).sum(), inputs)
+    assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(ours, theirs, strict=True))
+    block.train()
+    assert (block(x) - joined).abs().max() > 0.01
+    assert torch.equal(block(x), block.conv(x))
 
 
 def test_whole_network_and_the_heads_beside_it():
