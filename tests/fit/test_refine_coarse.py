@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ from hrnfit.state import FaceState
 from tests.fit.refine_scene import DOUBLE, D, direction, model, moved, two_views
 
 SURFACE = CoarseSolve(jaw="surface", solver="own", tolerance=1e-10, max_steps=100)
+H = 1e-5
 LEAVES = ("identity", "expression", "pose", "deformation", "camera", "log_focal")
+START = moved(1, 0.5)
 ONES = {name: torch.ones((), **DOUBLE) for name in ("landmark", *COARSE_LEAVES)}
 THEIRS = {
     "theseus": replace(SURFACE, solver="theseus", tolerance=1e-9),
@@ -61,31 +64,47 @@ def test_a_head_that_was_moved_comes_back_to_its_landmarks():
 
 @pytest.mark.parametrize("name", ["theseus", "unroll"])
 def test_solvers_agree(name):
-    ours, theirs = (solve(s, moved(1)) for s in (SURFACE, THEIRS[name]))
+    ours, theirs = (solve(s, START) for s in (SURFACE, THEIRS[name]))
     for leaf in COARSE_LEAVES:
         assert torch.allclose(getattr(ours, leaf), getattr(theirs, leaf), atol=1e-3), leaf
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
-def test_gradients_in_the_state_that_came_in(leaf):
-    assert_slope(
-        lambda t: solve(SURFACE, moved(1).replace(**{leaf: t})),
-        getattr(moved(1), leaf),
-        direction(4)[leaf],
-        1e-4,
-    )
+WEIGHTS = {f"{name} weight": name for name in ("landmark", "identity", "expression", "pose")}
 
 
-@pytest.mark.parametrize("name", ["landmark", "identity", "expression", "pose"])
-def test_gradients_in_the_weights(name):
-    weight, along = torch.tensor(0.8, **DOUBLE), torch.tensor(0.1, **DOUBLE)
-    assert_slope(lambda t: solve(SURFACE, moved(1), **{name: t}), weight, along, 1e-4)
+@cache
+def inputs() -> dict[str, Tensor]:
+    """Leaves of the state and weights, by name."""
+    leaves = {name: getattr(START, name) for name in LEAVES}
+    return leaves | dict.fromkeys(WEIGHTS, torch.tensor(0.8, **DOUBLE))
+
+
+def outcome(values: dict[str, Tensor]) -> Tensor:
+    state = START.replace(**{name: values[name] for name in LEAVES})
+    return number(solve(SURFACE, state, **{own: values[name] for name, own in WEIGHTS.items()}))
+
+
+@cache
+def gradients() -> dict[str, Tensor]:
+    values = {name: value.clone().requires_grad_() for name, value in inputs().items()}
+    found = torch.autograd.grad(outcome(values), [*values.values()])
+    return dict(zip(values, found, strict=True))
+
+
+@pytest.mark.parametrize("name", [*LEAVES, *WEIGHTS])
+def test_gradients_in_the_state_that_came_in_and_in_the_weights(name):
+    along = direction(4).get(name, torch.tensor(0.1, **DOUBLE))
+    ahead, behind = ({**inputs(), name: inputs()[name] + s * H * along} for s in (1.0, -1.0))
+    with torch.no_grad():
+        expected = float(outcome(ahead) - outcome(behind)) / (2 * H)
+    assert abs(expected) > 1e-3
+    assert float((gradients()[name] * along).sum()) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["theseus", "unroll"])
 def test_gradients_through_theseus(mode):
     """In state and weights at once: both grow with t, in a direction of their own."""
-    start, along = moved(1), direction(4)
+    start, along = START, direction(4)
 
     def grown(t: Tensor) -> FaceState:
         leaves = {name: getattr(start, name) + t * along[name] for name in LEAVES}
@@ -99,7 +118,7 @@ def test_gradients_in_the_landmarks_themselves():
 
     def with_points(points: Tensor) -> FaceState:
         own = Landmarks(points, marks.confidence, marks.scheme)
-        return solve(SURFACE, moved(1), (replace(two_views()[0], landmarks=own), two_views()[1]))
+        return solve(SURFACE, START, (replace(two_views()[0], landmarks=own), two_views()[1]))
 
     noise = torch.randn(68, 2, generator=torch.Generator().manual_seed(2), **DOUBLE)
     assert_slope(with_points, marks.points.double(), noise, 1e-3)
@@ -107,7 +126,7 @@ def test_gradients_in_the_landmarks_themselves():
 
 def test_gauss_newton_gradients_are_good_only_where_residuals_are_small():
     """Off by percents for points that miss by some mm under `square`; under `cauchy` by far more."""
-    far = {kernel: _error_of_gauss_newton(kernel, moved(1)) for kernel in ("square", "cauchy")}
+    far = {kernel: _error_of_gauss_newton(kernel, START) for kernel in ("square", "cauchy")}
     near = _error_of_gauss_newton("square", moved(1, 0.05))
     assert near < 0.02
     assert 0.01 < far["square"] < 0.1
@@ -127,19 +146,19 @@ def _error_of_gauss_newton(kernel: str, state: FaceState) -> float:
 
 def test_an_unknown_focal_length_moves_within_its_prior():
     views = tuple(replace(view, camera_known=False) for view in two_views())
-    after = solve(replace(SURFACE, focal_deviation=0.1), moved(1), views)
-    assert (after.log_focal - moved(1).log_focal).abs().min() > 1e-4
-    held = solve(replace(SURFACE, free=("identity", "pose")), moved(1), views)
-    assert torch.equal(held.log_focal, moved(1).log_focal)
-    assert torch.equal(held.expression, moved(1).expression)
-    assert not torch.equal(held.identity, moved(1).identity)
+    after = solve(replace(SURFACE, focal_deviation=0.1), START, views)
+    assert (after.log_focal - START.log_focal).abs().min() > 1e-4
+    held = solve(replace(SURFACE, free=("identity", "pose")), START, views)
+    assert torch.equal(held.log_focal, START.log_focal)
+    assert torch.equal(held.expression, START.expression)
+    assert not torch.equal(held.identity, START.identity)
 
 
 def test_a_frame_without_landmarks_stays():
     """Two instants, the second seen by a view without landmarks: its row keeps value and gradient."""
     first, second = two_views()
     views = (first, replace(second, landmarks=None, frame=1))
-    state = moved(1)
+    state = START
     expression = state.expression.repeat(2, 1).requires_grad_()
     start = state.replace(
         expression=expression,
@@ -156,7 +175,7 @@ def test_the_jaw_of_given_points_may_mark_the_outline():
     """On a model that knows where the outline may run, once the head is turned away."""
     columns = torch.arange(29).expand(17, 29)
     able = replace(model(), jaw_contour=(columns + 29 * (16 + columns[:, :1] * 0)).int())
-    start = moved(1)
+    start = START
     start = start.replace(
         pose=start.pose + torch.tensor([[0.0, 0.0, 0.9, 0.0, 0.0, 0.0]], **DOUBLE)
     )
@@ -175,16 +194,15 @@ def test_the_jaw_of_given_points_may_mark_the_outline():
 def test_landmarks_are_needed():
     blind: tuple[View, ...] = tuple(replace(view, landmarks=None) for view in two_views())
     with pytest.raises(ValueError, match="no landmarks in any view"):
-        solve(SURFACE, moved(1), blind)
+        solve(SURFACE, START, blind)
 
 
 def assert_slope(function, at: Tensor, along: Tensor, tolerance: float) -> None:
     """The gradient of `number(function(at))` along a direction is its central difference."""
     own = at.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(number(function(own)), own)
-    h = 1e-5
     with torch.no_grad():
-        ahead, behind = (number(function(at + s * h * along)) for s in (1.0, -1.0))
-    expected = float(ahead - behind) / (2 * h)
+        ahead, behind = (number(function(at + s * H * along)) for s in (1.0, -1.0))
+    expected = float(ahead - behind) / (2 * H)
     assert abs(expected) > 1e-3
     assert float((gradient * along).sum()) == pytest.approx(expected, rel=tolerance)
