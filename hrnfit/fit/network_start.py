@@ -99,8 +99,7 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
             f"the weights {networks.name!r} belong to model {scene.model.info.name!r}?"
         )
         return NetworkStart(state, None, False, tuple(warnings))
-    retouched = {v: p.deretouched for v, p in predictions.items() if p.deretouched is not None}
-    albedo = _merged(retouched, predictions) if retouched else None
+    albedo = merged_albedo(scene, merged, predictions)
     return NetworkStart(merged, albedo, True, (*warnings, *told))
 
 
@@ -231,6 +230,24 @@ def with_maps(scene: Scene, state: FaceState, predictions: Predictions) -> FaceS
         if own:
             rows[row] = resized_map(_merged(own, predictions), rows.shape[-1])[..., 0]
     return state.replace(displacement=rows)
+
+
+def merged_albedo(
+    scene: Scene, state: FaceState, predictions: Predictions
+) -> Float[Tensor, "S S 3"] | None:
+    """De-retouched albedo of all views, linear RGB; the model's own where no view sees. None without its network.
+
+    Merged as what it adds to the model's albedo of the same view: the detail fades away where nothing is seen.
+    """
+    added = {
+        v: p.deretouched - resized_map(scene.model.albedo(p.albedo), len(p.deretouched))
+        for v, p in predictions.items()
+        if p.deretouched is not None
+    }
+    if not added:
+        return None
+    detail = _merged(added, predictions)
+    return (resized_map(scene.model.albedo(state.albedo), len(detail)) + detail).clamp(0.0, 1.0)
 
 
 def _merged(maps: Mapping[int, Tensor], predictions: Predictions) -> Float[Tensor, "H H 3"]:
