@@ -1,4 +1,4 @@
-"""The released maps of a model: its chart's raster and our deformation operator, for `nets/released.py`."""
+"""The released maps of a model: its chart's raster and our two least-squares fits, for `nets/released.py`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from hrnfit.check import check_shape
 from hrnfit.model.deformation import deformation_operator
 from hrnfit.model.face_model import FaceModel
 from hrnfit.nets.released import Released
+from hrnfit.render.normal_integration import displacement_from_normals
 from hrnfit.render.texture import UvRaster, uv_raster
 
 
@@ -29,4 +30,5 @@ def released_maps(
         model.uv,
         model.uv_faces,
         operator.fit_map,
+        displacement_from_normals,
     )

@@ -17,7 +17,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hrnfit.check import check_shape
-from hrnfit.nets.released_detail import detail_normals, displacement_sign, equal_normals
+from hrnfit.nets.released_detail import (
+    detail_normals,
+    displacement_sign,
+    equal_normals,
+    tells_tilt,
+)
 from hrnfit.nets.released_sampling import look_up_deformation, look_up_picture, smoothed_mask
 
 MM_PER_UNIT = 100.0
@@ -39,8 +44,11 @@ class Released:
     """Each vertex's place in the chart, 0..1, v down."""
     fit_map: Callable[[Tensor], Tensor] = field(repr=False)
     """Offsets (N, 3) mm at the vertices to the map of ours (D, D, 3) mm that gives them best."""
+    fit_displacement: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = field(repr=False)
+    """Positions (mm) and normals in the chart, wanted detail normals (0 where unknown), each (S, S, 3), a
+    prior (S, S) mm and the mask to the map of ours (S, S) mm whose detail normals come closest."""
     sign: float
-    """1 or -1: from a released displacement to ours, by the chart's handedness."""
+    """1 or -1: from a released displacement to ours on skin that faces the viewer."""
 
     @staticmethod
     def of(
@@ -50,15 +58,17 @@ class Released:
         uv: Float[Tensor, "Nuv 2"],
         uv_faces: Int[Tensor, "Fuv 3"],
         fit_map: Callable[[Tensor], Tensor],
+        fit_displacement: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor],
     ) -> Released:
         """The maps of a topology, from its constant UV raster (`render/texture.py`) and its chart.
 
-        `fit_map` is `DeformationOperator.fit_map` of the chart. Raises ValueError when a vertex has
+        `fit_map` is `DeformationOperator.fit_map` of the chart, `fit_displacement` is
+        `render/normal_integration.py:displacement_from_normals`. Raises ValueError when a vertex has
         several places in the chart, or when parts of the chart are mirrored against each other.
         """
         _check_one_place(faces, uv, uv_faces)
         sign = displacement_sign(faces, uv)
-        return Released(triangle, barycentric, faces, uv, fit_map, sign)
+        return Released(triangle, barycentric, faces, uv, fit_map, fit_displacement, sign)
 
     @property
     def mask(self) -> Bool[Tensor, "S S"]:
@@ -116,13 +126,21 @@ class Released:
     def displacement(
         self, displacement: Float[Tensor, "1 S S"], posed: Float[Tensor, "N 3"]
     ) -> Float[Tensor, "S S"]:
-        """The map of ours, mm outwards, whose detail normals tilt as the released ones do.
+        """The map of ours, mm outwards, whose detail normals come closest to the released ones.
 
-        Exact for skin that faces the viewer; see `released_detail` for skin at an angle. 0 outside the
-        chart. `posed` does not matter: the sign is the chart's.
+        By least squares, near one sign times theirs, which is right where skin faces the viewer: see
+        `released_detail` for how near it comes. 0 outside the chart. Has no gradient.
         """
-        inside = self.mask.to(displacement)
-        return MM_PER_UNIT * self.sign * displacement[0] * inside
+        normals = self._raster(equal_normals(posed, self.faces))
+        wanted = self.detail_normals(displacement, posed).permute(1, 2, 0)
+        told = tells_tilt(self.mask, normals)[..., None]
+        return self.fit_displacement(
+            MM_PER_UNIT * self._raster(posed),
+            normals,
+            torch.where(told, wanted, 0.0),
+            MM_PER_UNIT * self.sign * displacement[0] * self.mask.to(displacement),
+            self.mask,
+        )
 
     def detail_normals(
         self, displacement: Float[Tensor, "1 S S"], posed: Float[Tensor, "N 3"]

@@ -36,6 +36,20 @@ def test_maps_of_a_model():
     assert float(error.median()) < 0.1
 
 
+def test_a_displacement_of_a_model_is_fitted_to_the_released_shading():
+    """Finite all over the chart, of about the size of theirs, and not just theirs with a sign."""
+    model = small_model()
+    maps = released_maps(model, size=64, deformation=8)
+    theirs = 0.003 * torch.sin(torch.arange(64.0) / 2.0).expand(1, 64, 64)
+    one_sign = 100.0 * maps.sign * theirs[0] * maps.mask
+    ours = maps.displacement(theirs, model.mean / 100.0)
+    assert ours.shape == (64, 64)
+    assert ours.dtype == torch.float32
+    assert not ours[~maps.mask].any()
+    assert float(ours.abs().max()) < 2.0 * 0.3
+    assert float((ours - one_sign).abs().max()) > 0.03
+
+
 def test_a_chart_made_before_is_taken_and_must_have_the_size():
     model = small_model()
     chart = uv_raster(model.uv, model.uv_faces, model.faces, 16, 16)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 
 from hrnfit.model.deformation import DeformationOperator, deformation_operator
 from hrnfit.nets.released import Released
+from hrnfit.render.normal_integration import displacement_from_normals
 from hrnfit.render.texture import uv_raster
 
 
@@ -29,6 +31,21 @@ def sheet(rows: int, columns: int, margin: float = 0.0) -> tuple[torch.Tensor, t
     return torch.stack([u, v], -1).reshape(-1, 2), faces.reshape(-1, 3).int()
 
 
+def ellipsoid(mirrored: bool, turn: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Chart, outward triangles and vertices, dm, of the front of an ellipsoid of a head's size.
+
+    170 degrees of longitude and 130 of latitude; u runs along +x, mirrored along -x. turn: about y, rad.
+    """
+    uv, faces = sheet(100, 100, margin=0.03)
+    longitude = (uv[:, 0] - 0.5) * math.radians(-170.0 if mirrored else 170.0)
+    latitude = (0.5 - uv[:, 1]) * math.radians(130.0)
+    x, y = 0.75 * latitude.cos() * longitude.sin(), 1.05 * latitude.sin()
+    z = 0.95 * latitude.cos() * longitude.cos()
+    c, s = math.cos(turn), math.sin(turn)
+    vertices = torch.stack([c * x + s * z, y, c * z - s * x], -1)
+    return uv, faces.flip(1) if mirrored else faces, vertices
+
+
 def jittered(uv: torch.Tensor, by: float, generator: torch.Generator) -> torch.Tensor:
     """The chart with its places moved at random."""
     return uv + by * (torch.rand(uv.shape, generator=generator, dtype=uv.dtype) - 0.5)
@@ -42,7 +59,9 @@ def released(
 ) -> Released:
     """The adapter of a chart with maps of `size` texels."""
     raster = uv_raster(uv, faces, faces, size, size)
-    return Released.of(raster.triangle, raster.barycentric, faces, uv, faces, fit_map)
+    return Released.of(
+        raster.triangle, raster.barycentric, faces, uv, faces, fit_map, displacement_from_normals
+    )
 
 
 def operator(uv: torch.Tensor, faces: torch.Tensor, size: int) -> DeformationOperator:

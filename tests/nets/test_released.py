@@ -240,14 +240,19 @@ def test_a_seam_is_refused():
     raster = released(uv, faces, 8)
     seam = faces.clone()
     seam[0, 0] = 8
+
+    def of(uv: torch.Tensor, uv_faces: torch.Tensor) -> Released:
+        fits = raster.fit_map, raster.fit_displacement
+        return Released.of(raster.triangle, raster.barycentric, faces, uv, uv_faces, *fits)
+
     with pytest.raises(ValueError, match=r"1 of 8 triangles .* one place per vertex, as bfm_uvs2"):
-        Released.of(raster.triangle, raster.barycentric, faces, uv, seam, raster.fit_map)
+        of(uv, seam)
     with pytest.raises(
         ValueError, match=r"uv_faces: expected the shape of faces \(8, 3\), got \(7, 3\)"
     ):
-        Released.of(raster.triangle, raster.barycentric, faces, uv, faces[:7], raster.fit_map)
+        of(uv, faces[:7])
     with pytest.raises(ValueError, match=r"uv: expected a place for each of 9 vertices, got 8"):
-        Released.of(raster.triangle, raster.barycentric, faces, uv[:8], faces, raster.fit_map)
+        of(uv[:8], faces)
 
 
 def test_another_mesh_and_another_map_size_are_refused(head):
