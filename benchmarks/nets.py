@@ -1,8 +1,8 @@
 """Time and memory of the networks at their published sizes: `python -m benchmarks.nets`.
 
 Every measurement is a process of its own on two threads, from its first line: imports, loading and the
-answer. `cpu` is of all its threads, which other work on the machine changes little; `peak_gb` counts the
-pages of the weights that were read. Weights are random (`nets_files.py`), the model is `bfm_sheet.py`'s, and
+answer. `cpu` is of all its threads. Measure on an idle machine: threads that wait for one another spin, so
+that other work made both figures 3 to 4 times as large. `peak_gb` counts the pages of the weights that were read. Weights are random (`nets_files.py`), the model is `bfm_sheet.py`'s, and
 the photograph a rendering of it, with given landmarks. Linux only. Results: `results/nets.json`, `nets.md`.
 """
 

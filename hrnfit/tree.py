@@ -71,10 +71,18 @@ def to_numpy(tree: object) -> dict[str, np.ndarray]:
 
 
 def save_npz(path: str | Path, tree: object) -> None:
-    """Write a tree to a compressed npz, atomically."""
-    arrays = to_numpy(tree)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **typing.cast(Any, arrays))
+    """Write a tree to a compressed npz, atomically.
+
+    At zlib's level 1: the result of a fit takes 0.41 s and 13.6 MB so, 1.15 s and 13.8 MB at numpy's 6.
+    """
+    deflated = zipfile.ZIP_DEFLATED
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", deflated, compresslevel=1) as archive,
+    ):
+        for key, array in to_numpy(tree).items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def load_npz(path: str | Path, kind: type[T]) -> T:
