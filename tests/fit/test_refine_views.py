@@ -75,8 +75,8 @@ def test_rows_follow_from_how_many_there_are():
 def test_a_state_of_other_views_is_refused():
     state, sharing = truth(), sharing_of(VIEWS, truth())
     check_state(state, sharing, VIEWS)
+    one = {name: getattr(state, name)[:1] for name in ("camera", "log_focal")}
     with pytest.raises(ValueError, match="expected 2 rows of camera, one per view or frame, got 1"):
-        one = {name: getattr(state, name)[:1] for name in ("camera", "log_focal")}
         check_state(state.replace(**one), sharing, VIEWS)
     with pytest.raises(ValueError, match="expected 1 rows of light, as its sharing says, got 2"):
         check_state(state.replace(light=state.light.repeat(2, 1, 1)), sharing, VIEWS)
