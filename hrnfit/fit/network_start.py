@@ -52,7 +52,7 @@ def begun_with_networks(begun: Prepared, choice: Choice) -> Prepared:
     """Where the stages begin, with the networks' start in place of the landmarks' if there is one."""
     if choice.networks is None:
         told = (choice.why,) if choice.warning else ()
-        started = {"by": "landmarks", "why": choice.why}
+        started = {"by": choice.instead, "why": choice.why}
         return replace(begun, started=started, warnings=(*begun.warnings, *told))
     found = network_start(begun.scene, begun.state, choice.networks)
     warnings = (*begun.warnings, *found.warnings)
@@ -61,14 +61,7 @@ def begun_with_networks(begun: Prepared, choice: Choice) -> Prepared:
         return replace(begun, started=started, warnings=warnings)
     scene = replace(begun.scene, deretouched=found.deretouched).framed(found.state)
     started = {"by": "networks", "networks": choice.networks.name}
-    return replace(
-        begun,
-        scene=scene,
-        state=found.state,
-        by_networks=True,
-        started=started,
-        warnings=warnings,
-    )
+    return replace(begun, scene=scene, state=found.state, started=started, warnings=warnings)
 
 
 @torch.no_grad()

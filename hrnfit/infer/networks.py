@@ -41,7 +41,12 @@ class Networks:
 
 
 def check_networks(networks: Networks, model: FaceModel) -> None:
-    """The analyzer predicts as many coefficients as the model has; ValueError says which differ."""
+    """They are in eval mode, and predict as many coefficients as the model has; ValueError says what differs."""
+    if networks.hrn.training or (networks.deretouch is not None and networks.deretouch.training):
+        raise ValueError(
+            f"networks {networks.name!r}: in training mode, where a photograph changes what they say of the "
+            "next; call their eval() first"
+        )
     config = networks.hrn.config.analyzer
     theirs = (config.identity, config.expression, config.albedo)
     ours = (model.n_identity, model.n_expression, model.n_albedo)
