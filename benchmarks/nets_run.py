@@ -55,7 +55,7 @@ def inference(root: Path, network: str) -> dict[str, Any]:
     import torch
 
     from hrnfit.fit import fit as fits
-    from hrnfit.infer.load_networks import load_networks
+    from hrnfit.infer.load_networks import load_networks, with_deretouch
     from hrnfit.infer.networks import MAP_SIZE, convention_of, own_maps
     from hrnfit.infer.single_view import Predictor
     from hrnfit.render.backend import rasterizer
@@ -65,7 +65,7 @@ def inference(root: Path, network: str) -> dict[str, Any]:
     with watch.watching(STEPS):
         model = fits.load_model(root / "model.npz")
         with watch.step("weights"):
-            networks = load_networks(network)
+            networks = with_deretouch(load_networks(network))
         photograph, landmarks = root / "photograph.jpg", root / "landmarks.json"
         view = fits.load_views([photograph], None, None, landmarks)[0][0]
         renderer = rasterizer("auto", torch.device("cpu"))

@@ -60,6 +60,7 @@ def test_every_option_reaches_the_fit(recorded, capsys):
     code = exit_code(
         *("fit", "a.png", "b.png", "--cameras", "rig.json", "--model", "ict", "--recipe", "rig"),
         *("--out", "there", "--device", "cpu", "--max-size", "800", "--landmarks", "l.json"),
+        *("--networks", "mine"),
         *(
             "--masks",
             "m",
@@ -75,6 +76,7 @@ def test_every_option_reaches_the_fit(recorded, capsys):
     assert call["images"] == [Path("a.png"), Path("b.png")]
     assert (call["cameras"], call["model"], call["recipe"]) == (Path("rig.json"), "ict", "rig")
     assert (call["device"], call["max_size"]) == ("cpu", 800)
+    assert call["networks"] == "mine"
     assert (call["landmarks"], call["masks"]) == (Path("l.json"), Path("m"))
     assert call["overrides"] == {"stages.mid.steps": 20, "share.light": "view"}
     assert call["commercial"] is True

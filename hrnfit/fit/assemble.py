@@ -20,7 +20,6 @@ from hrnfit.fit.photographs import photograph_from_image
 from hrnfit.fit.result import FitResult, Maps, StageReport
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.strayed import STRAYED, landmark_errors, landmark_extent, shares
-from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.shade import safe_normalize
 from hrnfit.render.texture import uv_interpolate, uv_raster
@@ -87,13 +86,7 @@ def strayed(scene: Scene, residuals: Mapping[str, Mapping[str, float]]) -> tuple
 
 def fitted_cameras(scene: Scene, state: FaceState) -> tuple[Camera, ...]:
     """Cameras of the views in original pixels, with focal factor and correction applied."""
-    cameras = []
-    for v, view in enumerate(scene.views):
-        K = view.camera.K.clone()
-        K[:, :2] *= float(state.log_focal[v].exp())
-        T = pose_matrix(state.camera[v].double(), view.camera.T_cam_world.double())
-        cameras.append(replace(view.camera, K=K, T_cam_world=T.to(view.camera.T_cam_world)))
-    return tuple(cameras)
+    return tuple(scene.camera(state, v) for v in range(len(scene.views)))
 
 
 def fused_displacement(

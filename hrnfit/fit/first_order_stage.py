@@ -102,8 +102,9 @@ def solve_first_order(
     if settings.appearance > 0:
         with torch.no_grad():
             state = fit_appearance(scene, state, settings.appearance)
-    energy = _energy(scene, state, settings, level)
-    leaves = {name: getattr(state, name) for name in free}
+    shown = _with_albedo_of(settings, scene, state)
+    energy = _energy(scene, shown, settings, level)
+    leaves = {name: getattr(shown, name) for name in free}
     loop = Loop(settings.steps, record_every=10, tolerance=settings.tolerance)
     if solver == "adam":
         rates = {name: settings.rates.get(name, RATES[name]) for name in free}
@@ -122,10 +123,6 @@ def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level:
     terms = [make_term(name, scheme, {}, scene.embedding) for name in settings.terms]
     weights = {n: Weight(t.weight) for n, t in settings.terms.items()}
     kernels = {n: t.kernel for n, t in settings.terms.items()}
-    if settings.albedo == "deretouched" and scene.deretouched is not None:
-        state = with_albedo(scene, state, scene.deretouched, settings.size)
-    elif settings.albedo_blur > 0:
-        state = state.replace(albedo_map=_blurred_offset(scene, state, settings.albedo_blur))
     base = scene.predict(state, settings.size, level)
 
     def energy(leaves: Leaves) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -133,6 +130,15 @@ def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level:
         return total(terms, weights, kernels, prediction, windows)
 
     return energy
+
+
+def _with_albedo_of(settings: FirstOrderSettings, scene: Scene, state: FaceState) -> FaceState:
+    """The state with the albedo that the stage compares with, which is the solve's only unless it is free."""
+    if settings.albedo == "deretouched" and scene.deretouched is not None:
+        return with_albedo(scene, state, scene.deretouched, settings.size)
+    if settings.albedo_blur > 0:
+        return state.replace(albedo_map=_blurred_offset(scene, state, settings.albedo_blur))
+    return state
 
 
 def _blurred_offset(scene: Scene, state: FaceState, share: float) -> torch.Tensor:

@@ -24,7 +24,7 @@ from hrnfit.check import check_kind
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
-from hrnfit.fit.choose_networks import NOT_ASKED, choose_networks
+from hrnfit.fit.choose_networks import CONTINUED, choose_networks
 from hrnfit.fit.embedding import choose_embedding, with_embedding
 from hrnfit.fit.licensing import (
     check_detector,
@@ -87,8 +87,9 @@ def fit(
     model: a name, a file or a `FaceModel`. masks: a folder, or images by name; 1 (white) keeps a pixel.
     landmarks: a JSON file, or (68 | 478 | 5, 2) pixels by image name, NaN where missing; by default
     `detector` finds them (MediaPipe). networks: weights to start from, a name of `hrnfit nets list`, a file
-    or `Networks`; by default those kept for the model, unless the recipe starts from landmarks. embedding: what the term `perceptual` compares faces by, from
-    (B, 3, 112, 112) sRGB in [-1, 1]; by default ArcFace weights that are kept. progress: called with a `Progress` after each step.
+    or `Networks`; by default those kept for the model, unless the recipe starts from landmarks.
+    embedding: what the term `perceptual` compares faces by, from (B, 3, 112, 112) sRGB in [-1, 1]; by
+    default ArcFace weights that are kept. progress: called with a `Progress` after each step.
 
     Lengths are mm. Raises ValueError, TypeError, FileNotFoundError or ImportError with advice when
     the input cannot be fitted, LicenceError (a ValueError) when `commercial` refuses it; bad views of
@@ -97,6 +98,10 @@ def fit(
     began = time.perf_counter()
     if start is not None:
         check_kind("start", start, (FitResult,), "a result, such as FitResult.load(folder)")
+        if networks is not None:
+            raise ValueError(
+                "networks: given beside start=, from which the fit would continue; leave one of them out"
+            )
     if progress is not None:
         check_kind("progress", progress, (Callable,), "a function that takes a Progress")  # type: ignore[arg-type]
     where, told = choose_device(device, commercial)
@@ -109,7 +114,7 @@ def fit(
         check_detector(views, detector)
     chosen = _recipe(recipe, views, overrides)
     renderer = rasterizer("auto", where)
-    choice = NOT_ASKED if start is not None else choose_networks(networks, chosen, face, commercial)
+    choice = CONTINUED if start is not None else choose_networks(networks, chosen, face, commercial)
     compared = choose_embedding(chosen, embedding)
     learned = (*choice.parts, *([compared.part] if compared.part else []))
     parts = (*parts, *learned)
@@ -137,7 +142,7 @@ def fit(
         return assemble(
             scene,
             state,
-            (_start_report(begun.by_networks, prepared_seconds), *reports),
+            (_start_report(begun.started["by"], prepared_seconds), *reports),
             time.perf_counter() - began,
             (*told, *warnings, *begun.warnings, *notes),
             _provenance(chosen, face, images, where, _model_file(model))
@@ -184,10 +189,10 @@ def _finite(state: FaceState) -> bool:
     return all(bool(torch.isfinite(leaf).all()) for leaf in vars(state).values())
 
 
-def _start_report(by_networks: bool, seconds: float) -> StageReport:
-    """The start as a stage of its own, so that its time is seen."""
-    name = "networks" if by_networks else "landmarks"
-    return StageReport(name, "mid" if by_networks else "coarse", Outcome.CONVERGED, 1, seconds)
+def _start_report(by: str, seconds: float) -> StageReport:
+    """The start as a stage of its own, so that its time is seen; `by`: landmarks, networks or result."""
+    level = {"landmarks": "coarse", "networks": "mid", "result": "fine"}[by]
+    return StageReport(by, level, Outcome.CONVERGED, 1, seconds)
 
 
 def _model_file(model: str | Path | FaceModel) -> dict[str, str]:

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.camera import Camera
 from hrnfit.fit.choose_networks import Choice
 from hrnfit.fit.prepare import Prepared
 from hrnfit.fit.scene import Scene
@@ -52,7 +51,7 @@ def begun_with_networks(begun: Prepared, choice: Choice) -> Prepared:
     """Where the stages begin, with the networks' start in place of the landmarks' if there is one."""
     if choice.networks is None:
         told = (choice.why,) if choice.warning else ()
-        started = {"by": "landmarks", "why": choice.why}
+        started = {"by": choice.instead, "why": choice.why}
         return replace(begun, started=started, warnings=(*begun.warnings, *told))
     found = network_start(begun.scene, begun.state, choice.networks)
     warnings = (*begun.warnings, *found.warnings)
@@ -61,14 +60,7 @@ def begun_with_networks(begun: Prepared, choice: Choice) -> Prepared:
         return replace(begun, started=started, warnings=warnings)
     scene = replace(begun.scene, deretouched=found.deretouched).framed(found.state)
     started = {"by": "networks", "networks": choice.networks.name}
-    return replace(
-        begun,
-        scene=scene,
-        state=found.state,
-        by_networks=True,
-        started=started,
-        warnings=warnings,
-    )
+    return replace(begun, scene=scene, state=found.state, started=started, warnings=warnings)
 
 
 @torch.no_grad()
@@ -99,7 +91,7 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
             f"the weights {networks.name!r} belong to model {scene.model.info.name!r}?"
         )
         return NetworkStart(state, None, False, tuple(warnings))
-    albedo = merged_albedo(scene, merged, predictions)
+    albedo = deretouched_albedo(scene, merged, predictions)
     return NetworkStart(merged, albedo, True, (*warnings, *told))
 
 
@@ -127,7 +119,7 @@ def predict_views(scene: Scene, networks: Networks) -> tuple[dict[int, ViewPredi
 
 def with_coefficients(scene: Scene, state: FaceState, predictions: Predictions) -> FaceState:
     """Identity and albedo of all views, expression of each frame's, weighted by how much a view sees."""
-    share = {v: float(p.weight.mean()) + 1e-6 for v, p in predictions.items()}
+    share = _shares(predictions)
     expression = state.expression.clone()
     for frame in range(len(expression)):
         own = [v for v in predictions if int(scene.sharing.frame[v]) == frame]
@@ -147,27 +139,27 @@ def with_poses(
 ) -> tuple[FaceState, list[str]]:
     """Head pose of every frame in the world of the cameras.
 
-    One photograph of a subject: the pose of which the analyzer reports just this. Several: the one pose per
-    frame at which the merged shape lies where each view's own shape does. A frame in which that fails keeps the
-    landmark start's.
+    Where one view's own shape is the merged one: the pose of which the analyzer reports just this. Else the one
+    pose per frame at which the merged shape lies where each view's own shape does. A frame in which that fails
+    keeps the pose that came in.
     """
-    reference, warnings = state.pose_reference.clone(), []
+    reference, pose, warnings = state.pose_reference.clone(), state.pose.clone(), []
     for frame in range(len(reference)):
         own = [v for v in predictions if int(scene.sharing.frame[v]) == frame]
         if not own:
             continue
         try:
             posed = [posed_view(scene, state, v, predictions[v]) for v in own]
-            shape = scene.model.shape(state.identity, state.expression[frame])
-            alone = len(scene.views) == 1
+            shape = scene.model.shape(state.identity, state.expression[frame]).cpu()
+            own_shape = len(posed) == 1 and torch.equal(shape, posed[0].shape)
             faces = scene.model.faces.cpu()
-            T = world_pose(posed[0]) if alone else joint_pose(shape.cpu(), faces, posed)
+            T = world_pose(posed[0]) if own_shape else joint_pose(shape, faces, posed)
         except ValueError as error:
             warnings.append(f"the head pose of frame {frame} is that of the landmarks: {error}")
             log.warning(warnings[-1])
             continue
-        reference[frame] = T.to(reference)
-    return state.replace(pose_reference=reference, pose=torch.zeros_like(state.pose)), warnings
+        reference[frame], pose[frame] = T.to(reference), 0.0
+    return state.replace(pose_reference=reference, pose=pose), warnings
 
 
 def posed_view(scene: Scene, state: FaceState, v: int, prediction: ViewPrediction) -> PosedView:
@@ -176,7 +168,7 @@ def posed_view(scene: Scene, state: FaceState, v: int, prediction: ViewPredictio
     On the CPU: a few small solves in float64, which a GPU would do one launch at a time.
     """
     view, faces = scene.views[v], scene.model.faces.cpu()
-    camera = corrected_camera(view.camera, state, v)
+    camera = scene.camera(state, v)
     shape = scene.model.shape(prediction.identity, prediction.expression).cpu()
     reported = prediction.T_analyzer_head.cpu()
     T_cam_head = pose_from_crop(shape, faces, reported, camera, prediction.crop, view.name)
@@ -188,28 +180,18 @@ def world_pose(view: PosedView) -> Float[Tensor, "4 4"]:
     return rigid_inverse(view.camera.T_cam_world.to(view.T_cam_head)) @ view.T_cam_head
 
 
-def corrected_camera(camera: Camera, state: FaceState, v: int) -> Camera:
-    """A view's camera with its focal factor and correction applied."""
-    K = camera.K.clone()
-    K[:, :2] *= float(state.log_focal[v].exp())
-    T = pose_matrix(state.camera[v].cpu().double(), camera.T_cam_world.double())
-    return replace(camera, K=K, T_cam_world=T.to(camera.T_cam_world))
-
-
 def with_light(scene: Scene, state: FaceState, predictions: Predictions) -> FaceState:
     """Light in the world: each view's, turned with the head, and the mean of the views that share one."""
-    share = {v: float(p.weight.mean()) + 1e-6 for v, p in predictions.items()}
+    share = _shares(predictions)
+    R_world_head = pose_matrix(state.pose, state.pose_reference)[:, :3, :3]
     light = state.light.clone()
     for row in range(len(light)):
-        own = [v for v in predictions if int(scene.sharing.light[v]) == row]
         turned = {
-            v: turned_light(
-                predictions[v].light_head,
-                state.pose_reference[int(scene.sharing.frame[v]), :3, :3],
-            )
-            for v in own
+            v: turned_light(p.light_head, R_world_head[int(scene.sharing.frame[v])])
+            for v, p in predictions.items()
+            if int(scene.sharing.light[v]) == row
         }
-        if own:
+        if turned:
             light[row] = _mean(turned, share)
     return state.replace(light=light)
 
@@ -223,7 +205,7 @@ def with_maps(scene: Scene, state: FaceState, predictions: Predictions) -> FaceS
     rows = state.displacement.clone()
     for row in range(len(rows)):
         own = {
-            v: p.displacement[..., None].expand(-1, -1, 3)
+            v: p.displacement[..., None]
             for v, p in predictions.items()
             if p.displacement is not None and int(scene.sharing.displacement[v]) == row
         }
@@ -232,35 +214,31 @@ def with_maps(scene: Scene, state: FaceState, predictions: Predictions) -> FaceS
     return state.replace(displacement=rows)
 
 
-def merged_albedo(
+def deretouched_albedo(
     scene: Scene, state: FaceState, predictions: Predictions
 ) -> Float[Tensor, "S S 3"] | None:
-    """De-retouched albedo of all views, linear RGB; the model's own where no view sees. None without its network.
+    """De-retouched albedo of all views, linear RGB; None without its network.
 
-    Merged as what it adds to the model's albedo of the same view: the detail fades away where nothing is seen.
+    Merged as a difference from the model's albedo, which is what is left where no view sees.
     """
-    added = {
-        v: p.deretouched - resized_map(scene.model.albedo(p.albedo), len(p.deretouched))
-        for v, p in predictions.items()
-        if p.deretouched is not None
-    }
-    if not added:
+    found = {v: p.deretouched for v, p in predictions.items() if p.deretouched is not None}
+    if not found:
         return None
-    detail = _merged(added, predictions)
-    return (resized_map(scene.model.albedo(state.albedo), len(detail)) + detail).clamp(0.0, 1.0)
+    own = resized_map(scene.model.albedo(state.albedo), next(iter(found.values())).shape[0])
+    return own + _merged({v: albedo - own for v, albedo in found.items()}, predictions)
 
 
-def _merged(maps: Mapping[int, Tensor], predictions: Predictions) -> Float[Tensor, "H H 3"]:
-    """Maps of several views as one, by what each view sees."""
+def _merged(maps: Mapping[int, Tensor], predictions: Predictions) -> Float[Tensor, "H H C"]:
+    """Offset maps of several views as one, by what each view sees; 0 far from what any sees."""
     stacked = torch.stack(list(maps.values()))
     size = stacked.shape[1]
-    weights = torch.stack(
-        [
-            resized_map(predictions[v].weight[..., None].expand(-1, -1, 3), size)[..., 0]
-            for v in maps
-        ]
-    )
-    return merge_maps(stacked, weights.clamp_min(0.0)).values
+    weights = [resized_map(predictions[v].weight[..., None], size)[..., 0] for v in maps]
+    return merge_maps(stacked, torch.stack(weights).clamp_min(0.0)).values
+
+
+def _shares(predictions: Predictions) -> dict[int, float]:
+    """Weight of each view's word, by how much of the face it shows."""
+    return {v: float(p.weight.mean()) + 1e-6 for v, p in predictions.items()}
 
 
 def _mean(values: Mapping[int, Tensor], share: Mapping[int, float]) -> Tensor:

@@ -49,10 +49,14 @@ class Prepared:
     warnings: tuple[str, ...]
     detector: LandmarkDetector | None = None
     """What looked for landmarks; None when all were given."""
-    by_networks: bool = False
-    """Whether the state is the networks', not that of the landmarks."""
     started: Mapping[str, str] = field(default_factory=lambda: {"by": "landmarks"})
-    """How, for the record: `by`, and `networks` (their name) or `why` (there are none)."""
+    """How, for the record: `by` (landmarks, networks or result), and `networks` (their name) or `why`
+    (there are none)."""
+
+    @property
+    def by_networks(self) -> bool:
+        """Whether the state is the networks'."""
+        return self.started["by"] == "networks"
 
 
 def prepare(

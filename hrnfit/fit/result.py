@@ -112,7 +112,8 @@ class FitResult:
     """JSON values: `versions`, `recipe` (YAML text), `inputs` (path, sha256), `model` (name, licence,
     commercial, source, path, sha256), `device`, `command`, `licences` (a row per part that was used: kind,
     name, licence, commercial `yes | no | ask`, source, note, attribution), `commercial_use` (whether all of
-    them permit it), `commercial_asked`. Results of earlier versions lack the last three."""
+    them permit it), `commercial_asked`, `start` (`by`: landmarks, networks or result, an earlier one;
+    `networks`: their name, or `why` there are none). Results of earlier versions lack the last four."""
     camera_known: tuple[bool, ...] = ()
     """Per view, whether its camera was given; empty: all were."""
     photographs: tuple[bytes, ...] = ()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.camera import Camera
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.energy.texels import Texels
 from hrnfit.geometry.rotation import pose_matrix
@@ -107,6 +108,14 @@ class Scene:
             self.chart,
             level,
         )
+
+    def camera(self, state: FaceState, v: int) -> Camera:
+        """A view's camera in original pixels, with focal factor and correction applied."""
+        camera = self.views[v].camera
+        K = camera.K.clone()
+        K[:, :2] *= float(state.log_focal[v].exp())
+        T = pose_matrix(state.camera[v].cpu().double(), camera.T_cam_world.double())
+        return replace(camera, K=K, T_cam_world=T.to(camera.T_cam_world))
 
     def framed(self, state: FaceState, margin: float = 0.06) -> Scene:
         """The same scene with windows around the face as it projects now."""

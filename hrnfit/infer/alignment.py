@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.check import check_finite, check_one_of, check_shape
-from hrnfit.observe.facemesh import five_from_mediapipe
+from hrnfit.check import check_finite, check_shape
+from hrnfit.observe.aligned_face import five_points as five_of
 from hrnfit.observe.observation import Landmarks
 
 FACTOR = 102.0
@@ -31,9 +31,6 @@ REFERENCE = (
 
 NAMES = ("left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner")
 """As they lie in the image."""
-
-EYES_68, SINGLE_68 = ((36, 39), (42, 45)), (30, 48, 54)
-"""Corners of the eyes, and nose tip and mouth corners, among the iBUG points."""
 
 FLATTEST = 0.2
 """Smallest ratio of the two singular values of a fit that is believed: 1 in theory, 0.80 or more for
@@ -63,16 +60,10 @@ def five_points(landmarks: Landmarks, name: str = "photograph") -> Float[Tensor,
 
     Raises ValueError for an unknown scheme and for a point that is missing; `name` says where.
     """
-    check_one_of(f"{name}: landmark scheme", landmarks.scheme, ("ibug68", "mediapipe478", "five"))
-    if landmarks.scheme == "mediapipe478":
-        five = five_from_mediapipe(landmarks)
-    elif landmarks.scheme == "ibug68":
-        eyes, single = torch.tensor(EYES_68), torch.tensor(SINGLE_68)
-        points, sure = landmarks.points, landmarks.confidence
-        points = torch.cat([points[eyes].mean(1), points[single]])
-        five = Landmarks(points, torch.cat([sure[eyes].amin(1), sure[single]]), "five")
-    else:
-        five = landmarks
+    try:
+        five = five_of(landmarks)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     missing = [NAMES[k] for k in range(5) if not float(five.confidence[k]) > 0]
     if missing:
         raise ValueError(

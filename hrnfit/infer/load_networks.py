@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -32,21 +33,25 @@ def networks_for(info: ModelInfo) -> list[str]:
     return sorted(found, key=lambda name: (-parts(name), name))
 
 
-def load_networks(name: str | Path, commercial: bool = False) -> Networks:
-    """Weights by name or file, with the de-retouching network if the user keeps one.
+def load_networks(name: str | Path) -> Networks:
+    """Analyzer and generators by name or file.
 
-    With `commercial`, the latter only where its terms permit it. Raises FileNotFoundError, and WeightsError for
-    a file that holds something else.
+    Raises FileNotFoundError, and WeightsError for a file that holds something else.
     """
     loaded = load_network(name, "hrn")
-    parts, deretouch = [network_part(loaded.info)], None
-    for other in kept("deretouch").values():
-        part = network_part(other.info)
+    return Networks(
+        cast(Hrn, loaded.module), name=loaded.info.name, parts=(network_part(loaded.info),)
+    )
+
+
+def with_deretouch(networks: Networks, commercial: bool = False) -> Networks:
+    """With the de-retouching network that the user keeps, if any; with `commercial`, one whose terms permit it."""
+    for loaded in kept("deretouch").values():
+        part = network_part(loaded.info)
         if part.commercial == "yes" or not commercial:
-            parts.append(part)
-            deretouch = cast(DeretouchNet, other.module)
-            break
-    return Networks(cast(Hrn, loaded.module), deretouch, loaded.info.name, tuple(parts))
+            module = cast(DeretouchNet, loaded.module)
+            return replace(networks, deretouch=module, parts=(*networks.parts, part))
+    return networks
 
 
 def kept(kind: str) -> dict[str, LoadedNetwork]:

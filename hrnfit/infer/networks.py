@@ -13,7 +13,7 @@ from hrnfit.infer.released_maps import released_maps
 from hrnfit.licences import Part
 from hrnfit.model.face_model import FaceModel
 from hrnfit.nets.deretouch import DeretouchNet
-from hrnfit.nets.hrn import DEFORMATION_SIZE, Hrn
+from hrnfit.nets.hrn import DEFORMATION_SIZE, Convention, Hrn
 from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.render.texture import UvRaster
 
@@ -34,6 +34,11 @@ class Networks:
     parts: tuple[Part, ...] = ()
     """Terms of the weights."""
 
+    @property
+    def map_convention(self) -> Convention:
+        """Whose maps they are given: an analyzer alone was trained on none, so with it they are ours."""
+        return "hrnfit" if self.hrn.mid_net is None else self.hrn.config.convention
+
     def to(self, device: torch.device | str) -> Networks:
         """The same on a device. Moves the networks themselves, as torch does."""
         deretouch = None if self.deretouch is None else self.deretouch.to(device)
@@ -41,7 +46,12 @@ class Networks:
 
 
 def check_networks(networks: Networks, model: FaceModel) -> None:
-    """The analyzer predicts as many coefficients as the model has; ValueError says which differ."""
+    """They are in eval mode, and predict as many coefficients as the model has; ValueError says what differs."""
+    if networks.hrn.training or (networks.deretouch is not None and networks.deretouch.training):
+        raise ValueError(
+            f"networks {networks.name!r}: in training mode, where a photograph changes what they say of the "
+            "next; call their eval() first"
+        )
     config = networks.hrn.config.analyzer
     theirs = (config.identity, config.expression, config.albedo)
     ours = (model.n_identity, model.n_expression, model.n_albedo)
@@ -58,10 +68,10 @@ def convention_of(
 ) -> MapConvention:
     """The maps as the weights were trained on them, for a model on the networks' device.
 
-    Raises ValueError when released weights meet a chart that theirs cannot be.
+    Raises ValueError when released generators meet a chart that theirs cannot be.
     """
     raster = chart(MAP_SIZE)
-    if networks.hrn.config.convention == "hrnfit":
+    if networks.map_convention == "hrnfit":
         return own_maps(model, rasterizer, raster)
     return released_maps(model, MAP_SIZE, DEFORMATION_SIZE, raster)
 

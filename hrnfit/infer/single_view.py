@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.brief import brief
-from hrnfit.importers.deep3d import MM_PER_UNIT, state_from_deep3d
-from hrnfit.importers.turned_light import turned_light
+from hrnfit.importers.deep3d import MM_PER_UNIT
 from hrnfit.infer.alignment import Alignment, align_five, five_points
 from hrnfit.infer.convention import MapConvention
 from hrnfit.infer.crop import ANALYZER_SIZE, TEXTURE_SIZE, Crop, crop_from_alignment
+from hrnfit.infer.crop_state import state_from_crop
 from hrnfit.infer.deretouch_step import retouched_albedo
 from hrnfit.infer.networks import Networks
 from hrnfit.infer.own_maps import OwnMaps
@@ -80,59 +80,59 @@ class Predictor:
     def _predict(self, view: View, alignment: Alignment, device: torch.device) -> ViewPrediction:
         """The same for an alignment."""
         crop = crop_from_alignment(alignment, ANALYZER_SIZE, view.name)
-        if self.networks.hrn.config.convention == "released":
+        if self.networks.map_convention == "released":
             fine = crop_from_alignment(alignment, TEXTURE_SIZE, view.name)
         else:
             fine = crop.finer(FINER)
         picture = crop.image(view.image).to(device)
         coefficients = self.networks.hrn.coefficients(picture[None])[0]
-        if not bool(torch.isfinite(coefficients).all()):
-            raise ValueError(f"{view.name}: the analyzer answers NaN; add its weights again")
-        state, _, _ = state_from_deep3d(coefficients, self.model)
-        T = state.pose_reference[0]
+        said = state_from_crop(_finite(coefficients, "analyzer", view.name), self.model)
         mask = torch.ones(view.image.shape[:2]) if view.mask is None else view.mask
         face_mask = crop.mask(mask).to(device)
-        shape = self.model.shape(state.identity, state.expression[0]) / MM_PER_UNIT
-        posed = _posed(shape, T)
+        shape = self.model.shape(said.identity, said.expression) / MM_PER_UNIT
         found = ViewPrediction(
-            identity=state.identity,
-            expression=state.expression[0],
-            albedo=state.albedo,
-            T_analyzer_head=T,
+            identity=said.identity,
+            expression=said.expression,
+            albedo=said.albedo,
+            T_analyzer_head=said.T_analyzer_head,
             crop=crop,
-            light_head=turned_light(state.light[0], T[:3, :3].mT),
-            weight=self.own.valid_mask(face_mask, posed),
+            light_head=said.light_head,
+            weight=self.own.valid_mask(face_mask, _posed(shape, said.T_analyzer_head)),
         )
-        return self._with_maps(found, shape, fine.image(view.image).to(device), face_mask)
+        if self.networks.hrn.mid_net is None and self.networks.deretouch is None:
+            return found
+        return self._with_maps(
+            found, shape, fine.image(view.image).to(device), face_mask, view.name
+        )
 
     def _with_maps(
-        self, found: ViewPrediction, shape: Tensor, picture: Tensor, face_mask: Tensor
+        self, found: ViewPrediction, shape: Tensor, picture: Tensor, face_mask: Tensor, name: str
     ) -> ViewPrediction:
         """Deformation, displacement and de-retouched albedo, as far as there are networks for them.
 
-        shape: unposed, decimetres; picture: the crop that textures are taken from.
+        shape: unposed, decimetres; picture: the crop that textures are taken from; name: of the view.
         """
-        hrn, maps, T = self.networks.hrn, self.convention, found.T_analyzer_head
-        posed = _posed(shape, T)
+        networks, hrn, maps = self.networks, self.networks.hrn, self.convention
+        posed = _posed(shape, found.T_analyzer_head)
         texture = maps.texture(picture, posed)
-        deformation = displacement = deretouched = None
         if hrn.mid_net is not None:
-            mask = maps.valid_mask(face_mask, posed)[None]
-            position = maps.position_map(shape)[None]
+            mask, position = maps.valid_mask(face_mask, posed)[None], maps.position_map(shape)[None]
             raw = hrn.deformation(position, texture[None], mask)
-            deformation = maps.deformation(raw[0])
-            moved = _posed(shape + maps.vertex_offsets(raw[0]), T)
+            raw = _finite(raw, "deformation network", name)
+            moved = _posed(shape + maps.vertex_offsets(raw[0]), found.T_analyzer_head)
             realigned = maps.texture(picture, moved)
+            found = replace(found, deformation=maps.deformation(raw[0]))
             if hrn.high_net is not None:
                 fine = hrn.displacement(position, realigned[None], raw, mask)
-                displacement = maps.displacement(fine[0], moved)
-            texture = texture if hrn.config.convention == "released" else realigned
-        if self.networks.deretouch is not None:
-            albedo = self.model.albedo(found.albedo)
-            deretouched = retouched_albedo(
-                self.networks.deretouch, hrn.config.convention, albedo, texture
-            )
-        return _finite(found, deformation, displacement, deretouched)
+                fine = _finite(fine, "displacement network", name)
+                found = replace(found, displacement=maps.displacement(fine[0], moved))
+            # the released code retouches the texture of the shape before its deformation
+            texture = texture if networks.map_convention == "released" else realigned
+        if networks.deretouch is None:
+            return found
+        albedo = self.model.albedo(found.albedo)
+        retouched = retouched_albedo(networks.deretouch, networks.map_convention, albedo, texture)
+        return replace(found, deretouched=_finite(retouched, "de-retouching network", name))
 
 
 def exact_convolutions() -> AbstractContextManager[None]:
@@ -156,10 +156,8 @@ def _posed(shape: Float[Tensor, "N 3"], T: Float[Tensor, "4 4"]) -> Float[Tensor
     return shape @ T[:3, :3].mT + T[:3, 3] / MM_PER_UNIT
 
 
-def _finite(found: ViewPrediction, *maps: Tensor | None) -> ViewPrediction:
-    """With the maps; one that is not finite is left out by the caller's choice of error."""
-    names = ("deformation", "displacement", "deretouched")
-    for name, image in zip(names, maps, strict=True):
-        if image is not None and not bool(torch.isfinite(image).all()):
-            raise ValueError(f"the {name} network answers NaN; add its weights again")
-    return replace(found, **dict(zip(names, maps, strict=True)))
+def _finite(values: Tensor, what: str, name: str) -> Tensor:
+    """The values, if they are numbers; ValueError that says whose are not, and in which view."""
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"{name}: the {what} answers NaN; add its weights again")
+    return values

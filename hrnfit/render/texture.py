@@ -107,7 +107,7 @@ def dilate(
     return torch.where(near[..., None], filled, texture)
 
 
-def resized_map(image: Float[Tensor, "h w 3"], size: int) -> Float[Tensor, "H W 3"]:
+def resized_map(image: Float[Tensor, "h w C"], size: int) -> Float[Tensor, "H W C"]:
     """A square UV map at another resolution, bilinear, area-averaged when shrinking."""
     if image.shape[0] == size:
         return image

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hrnfit.fit.appearance import fit_appearance, look_linear
+from hrnfit.fit.appearance import fit_appearance, look_linear, with_albedo
 from hrnfit.state import Sharing
 from tests.fit.small_scene import truth_scene
 
@@ -77,3 +77,14 @@ def test_unseen_skin_continues_what_is_seen(fitted):
     assert bool(torch.isfinite(filled).all())
     ratio = filled.mean(0) / filled.mean() / (known.mean(0) / known.mean())
     assert torch.allclose(ratio, torch.ones(3), atol=0.15)  # the colour of this skin
+
+
+def test_a_given_albedo_is_taken_and_its_light_explains_the_photographs(fitted):
+    scene, truth, blank, _ = fitted
+    albedo = scene.predict(truth, 64).albedo_map
+    after = with_albedo(scene, truth.replace(light=blank.light), albedo, size=96)
+    torch.testing.assert_close(scene.predict(after, 64).albedo_map, albedo)
+    assert rendering_error(scene, after) < 1.1 * rendering_error(scene, truth) + 0.002
+    coarser = with_albedo(scene, truth, albedo[::2, ::2], size=96)
+    assert coarser.albedo_map.shape == truth.albedo_map.shape
+    assert torch.equal(coarser.albedo, truth.albedo)

@@ -10,8 +10,9 @@ import torch
 
 import hrnfit
 from hrnfit.fit.choose_networks import choose_networks
-from hrnfit.fit.recipe import Recipe
-from hrnfit.infer.load_networks import load_networks, networks_for
+from hrnfit.fit.recipe import Recipe, recipe_from
+from hrnfit.infer.load_networks import load_networks, networks_for, with_deretouch
+from hrnfit.infer.networks import Networks
 from hrnfit.nets.analyzer import AnalyzerConfig
 from hrnfit.nets.deretouch import DeretouchConfig, DeretouchNet
 from hrnfit.nets.generator import GeneratorConfig
@@ -71,13 +72,84 @@ def test_a_name_that_is_no_analyzer_is_an_error():
         choose_networks("nobody", AUTO, face())
 
 
-def test_the_retouching_network_comes_along_where_its_terms_allow():
+DETAIL = recipe_from(
+    {
+        "name": "detail",
+        "stages": [
+            {
+                "name": "shading", "solver": "adam", "level": "fine", "free": ["displacement"],
+                "albedo": "deretouched", "terms": {"photometric": {"weight": 1.0}},
+            }
+        ],
+    }
+)  # fmt: skip
+
+
+def test_the_retouching_network_comes_along_where_a_stage_wants_it():
     keep("mine")
-    keep("retouch", DeretouchNet(DeretouchConfig(4)), commercial="ask")
-    both = load_networks("mine")
-    assert both.deretouch is not None
+    keep("retouch", DeretouchNet(DeretouchConfig(4)))
+    both = choose_networks(None, DETAIL, face())
+    assert both.networks is not None
+    assert both.networks.deretouch is not None
     assert [part.name for part in both.parts] == ["mine", "retouch"]
-    assert load_networks("mine", commercial=True).deretouch is None
+    named = choose_networks("mine", DETAIL, face()).networks
+    assert named is not None
+    assert named.deretouch is not None
+    for asked in (None, "mine", both.networks):
+        alone = choose_networks(asked, AUTO, face()).networks
+        assert alone is not None
+        assert alone.deretouch is None
+
+
+def test_the_retouching_network_comes_along_where_its_terms_allow():
+    keep("retouch", DeretouchNet(DeretouchConfig(4)), commercial="ask")
+    keep("mine")
+    mine = load_networks("mine")
+    assert with_deretouch(mine).deretouch is not None
+    assert with_deretouch(mine, commercial=True).deretouch is None
+    assert with_deretouch(mine, commercial=True).parts == mine.parts
+
+
+def test_commercial_use_takes_the_next_that_permits_it():
+    keep("first", commercial="ask")
+    keep("second")
+    assert choose_networks(None, AUTO, face()).networks.name == "first"
+    assert choose_networks(None, AUTO, face(), commercial=True).networks.name == "second"
+
+
+def test_kept_networks_of_other_sizes_do_not_stand_in_the_way():
+    other = Hrn(HrnConfig(AnalyzerConfig(5, 3, 5, 8, (1, 1, 1, 1)), None, None))
+    keep("larger", other)
+    choice = choose_networks(None, AUTO, face())
+    assert choice.networks is None
+    assert choice.warning
+    assert "'larger': predict 5 identity" in choice.why
+    assert choice.why.endswith("the fit starts from landmarks")
+    keep("mine")
+    assert choose_networks(None, AUTO, face()).networks.name == "mine"
+    with pytest.raises(ValueError, match="'larger': predict 5 identity"):
+        choose_networks("larger", AUTO, face())
+
+
+def test_networks_in_training_mode_are_refused():
+    hrn = Hrn(HrnConfig(ANALYZER, None, None))
+    with pytest.raises(ValueError, match=r"in training mode.*call their eval"):
+        choose_networks(Networks(hrn, name="mine"), AUTO, face())
+    retouch = DeretouchNet(DeretouchConfig(4))
+    with pytest.raises(ValueError, match="in training mode"):
+        choose_networks(Networks(hrn.eval(), retouch), DETAIL, face())
+
+
+def test_a_fit_that_continues_starts_from_the_result_and_takes_no_networks():
+    known = planted_analyzer()
+    first = fit(known.rigs[0], ("cam_1",), networks=known.networks)
+    again = fit(known.rigs[0], ("cam_1",), start=first)
+    assert again.provenance["start"]["by"] == "result"
+    assert again.stages[0].name == "result"
+    assert torch.equal(again.state.identity, first.state.identity)
+    assert not any("network" in text for text in again.warnings)
+    with pytest.raises(ValueError, match="networks: given beside start="):
+        fit(known.rigs[0], ("cam_1",), start=first, networks=known.networks)
 
 
 def test_commercial_use_leaves_doubtful_weights_alone_or_refuses_them_by_name():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,6 +75,40 @@ def test_blurring_the_albedo_is_for_the_solve_only():
     assert blurred.energies[0] > sharp.energies[0]
 
 
+def own_albedo(scene, state) -> torch.Tensor:
+    return scene.predict(state, 64).albedo_map
+
+
+def test_the_deretouched_albedo_is_compared_with_under_light_of_its_own():
+    """Twice the albedo under half the light explains the photographs as well; the state keeps what it had."""
+    scene, state = truth_scene()
+    scene = replace(scene, deretouched=2.0 * own_albedo(scene, state))
+    settings = replace(LIGHT, albedo="deretouched", steps=3)
+    after, solution = solve_first_order(scene, state, ("displacement",), settings, "fine", "adam")
+    _, plain = solve_first_order(
+        scene, state, ("displacement",), replace(LIGHT, steps=3), "fine", "adam"
+    )
+    assert solution.energies[0] == pytest.approx(plain.energies[0], rel=0.1)
+    assert torch.equal(after.albedo_map, state.albedo_map)
+    assert torch.equal(after.light, state.light)
+    lit, _ = solve_first_order(scene, state, ("light",), settings, "fine", "adam")
+    assert float(lit.light[0, 0].mean()) == pytest.approx(
+        float(state.light[0, 0].mean()) / 2, rel=0.15
+    )
+
+
+def test_without_a_network_the_stage_is_that_of_the_fitted_albedo_to_the_bit():
+    scene, state = truth_scene()
+    assert scene.deretouched is None
+    blurred = replace(LIGHT, albedo_blur=0.05, steps=3)
+    once, again = (
+        solve_first_order(scene, state, ("displacement",), s, "fine", "adam")
+        for s in (blurred, replace(blurred, albedo="deretouched"))
+    )
+    assert torch.equal(once[0].displacement, again[0].displacement)
+    assert once[1].energies == again[1].energies
+
+
 def test_progress_and_outcome_are_told():
     seen = []
     _, _, solution = solve(("light",), progress=lambda k, e: seen.append((k, e)))
@@ -83,6 +119,8 @@ def test_progress_and_outcome_are_told():
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="unknown term 'photmetric'; did you mean 'photometric'"):
         FirstOrderSettings(terms={"photmetric": TermWeight(1.0)})
+    with pytest.raises(ValueError, match="albedo: expected 'fitted' or 'deretouched', got 'raw'"):
+        FirstOrderSettings(terms=LIGHT.terms, albedo="raw")
     with pytest.raises(ValueError, match="needs at least one"):
         FirstOrderSettings()
     with pytest.raises(ValueError, match="rates: 'ligth' is no leaf; did you mean 'light'"):

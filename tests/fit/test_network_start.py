@@ -11,7 +11,6 @@ from torch import nn
 
 import hrnfit
 from hrnfit.fit.network_start import (
-    merged_albedo,
     network_start,
     predict_views,
     with_coefficients,
@@ -24,7 +23,6 @@ from hrnfit.infer.networks import Networks
 from hrnfit.infer.single_view import ViewPrediction
 from hrnfit.nets.analyzer import AnalyzerConfig
 from hrnfit.nets.hrn import Hrn, HrnConfig
-from hrnfit.render.texture import resized_map
 from hrnfit.synthetic import SyntheticRig
 from tests.fit.planted import crop_of, planted_analyzer, rigs
 from tests.fit.small_scene import face, one_instant, scene_of, views_of
@@ -200,20 +198,6 @@ def test_coefficients_are_weighted_by_what_a_view_sees():
     merged = with_coefficients(scene, state, predictions)
     torch.testing.assert_close(merged.identity, torch.full((4,), 0.75), atol=1e-5, rtol=0)
     torch.testing.assert_close(merged.expression, torch.full((1, 3), 0.75), atol=1e-5, rtol=0)
-
-
-def test_unseen_skin_keeps_the_model_s_albedo_and_seen_skin_the_retouched_one():
-    made = rigs((1,))[0]
-    scene, state = scene_and_state(made)
-    left = torch.zeros(256, 256)
-    left[:, :64] = 1.0
-    own = resized_map(face().albedo(torch.zeros(5)), 256)
-    one = replace(prediction(made, left, 0.0), deretouched=own + 0.1)
-    merged = merged_albedo(scene, state.replace(albedo=torch.zeros(5)), {0: one})
-    assert merged is not None
-    torch.testing.assert_close(merged[:, :60], (own + 0.1)[:, :60].clamp_max(1.0))
-    torch.testing.assert_close(merged[:, 200:], own[:, 200:], atol=5e-3, rtol=0)
-    assert merged_albedo(scene, state, {0: prediction(made, left, 0.0)}) is None
 
 
 def test_the_same_networks_say_the_same():
