@@ -16,17 +16,37 @@ from torch import Tensor
 from hrnfit.solve.block import Block, Layout, energy
 from hrnfit.solve.solver import Leaves
 
+SETTLED = 1e-11
+"""Largest change, share of the largest unknown, after which polishing ends."""
 
-def at_minimum(blocks: Sequence[Block], leaves: Leaves) -> Leaves:
+ROWS = 64
+"""Rows of the Hessian at once: each holds what a backward pass through the whole model needs."""
+
+
+def at_minimum(blocks: Sequence[Block], leaves: Leaves, steps: int = 1) -> Leaves:
     """The same minimum with its derivatives in every tensor of the blocks that requires one.
 
-    leaves: a minimum of the blocks' energy, of any solver. One Newton step is made, which polishes it, so
-    that the values are the same with and without gradients enabled; of a step that would raise the
-    energy only the derivatives stay. Raises ValueError where the Hessian is singular.
+    leaves: a minimum of the blocks' energy, of any solver, or near one. steps: Newton steps that polish it,
+    the same with and without gradients enabled; the last one carries the derivatives. Steps that would raise the
+    energy are not taken. Raises ValueError where the Hessian is singular.
     """
     layout = Layout.of(leaves)
+    x = layout.pack(leaves).detach()
+    for _ in range(steps - 1):
+        moved = _moved(blocks, layout, x)[0]
+        if float((moved - x).abs().max()) <= SETTLED * float(x.abs().max()):
+            break
+        x = moved
+    value, step = _moved(blocks, layout, x)
+    return layout.unpack(value + (step.detach() - step))
+
+
+def _moved(
+    blocks: Sequence[Block], layout: Layout, at: Float[Tensor, "n"]
+) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
+    """The unknowns after a Newton step, unless it raises the energy, and the step as a function."""
     with torch.enable_grad():
-        x = layout.pack(leaves).detach().requires_grad_()
+        x = at.clone().requires_grad_()
         before = energy(blocks, layout.unpack(x))
         (gradient,) = torch.autograd.grad(before, x, create_graph=True)
         hessian = _hessian(gradient, x)
@@ -34,15 +54,16 @@ def at_minimum(blocks: Sequence[Block], leaves: Leaves) -> Leaves:
     with torch.no_grad():
         moved = x - step
         falls = bool(energy(blocks, layout.unpack(moved)) <= before)
-        value = moved if falls else x.clone()
-    return layout.unpack(value + (step.detach() - step))
+        return (moved if falls else x.clone()), step
 
 
 def _hessian(gradient: Float[Tensor, "n"], x: Float[Tensor, "n"]) -> Float[Tensor, "n n"]:
-    """Derivative of the gradient, all rows in one batched backward pass."""
-    eye = torch.eye(len(x), dtype=x.dtype, device=x.device)
-    (rows,) = torch.autograd.grad(gradient, x, eye, retain_graph=True, is_grads_batched=True)
-    return (rows + rows.mT) / 2
+    """Derivative of the gradient, in batched backward passes of `ROWS`."""
+    eye, rows = torch.eye(len(x), dtype=x.dtype, device=x.device), []
+    for some in eye.split(ROWS):
+        rows += torch.autograd.grad(gradient, x, some, retain_graph=True, is_grads_batched=True)
+    hessian = torch.cat(rows)
+    return (hessian + hessian.mT) / 2
 
 
 def _newton_step(hessian: Float[Tensor, "n n"], gradient: Float[Tensor, "n"]) -> Tensor:

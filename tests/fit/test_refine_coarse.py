@@ -11,10 +11,13 @@ from torch import Tensor
 
 from hrnfit.fit.refine_coarse import CoarseProblem, solve_coarse
 from hrnfit.fit.refine_settings import COARSE_LEAVES, CoarseSolve
+from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.deformation import deformation_operator
+from hrnfit.model.linear import landmark_positions
 from hrnfit.observe.observation import Landmarks, View
 from hrnfit.solve.solver import Outcome
 from hrnfit.state import FaceState
+from tests.fit.jointed_scene import jointed_face, jointed_truth, jointed_views
 from tests.fit.refine_scene import DOUBLE, D, direction, model, moved, two_views
 
 SURFACE = CoarseSolve(jaw="surface", solver="own", tolerance=1e-10, max_steps=100)
@@ -181,7 +184,7 @@ def test_the_jaw_of_given_points_may_mark_the_outline():
     )
     chosen = [
         CoarseProblem.of(
-            two_views(), able, start, torch.zeros(able.n_vertices, 3, **DOUBLE),
+            start, two_views(), able, start, torch.zeros(able.n_vertices, 3, **DOUBLE),
             replace(SURFACE, jaw=jaw), ONES,
         ).views[0].basis.mean
         for jaw in ("surface", "outline")
@@ -191,18 +194,49 @@ def test_the_jaw_of_given_points_may_mark_the_outline():
     assert not same[:17].all()
 
 
+def test_a_model_with_joints():
+    """Its landmarks are met, and the gradient is that of the model, not of an expansion."""
+    model, views = jointed_face().to(torch.float64), jointed_views()[1:4]
+    truth = jointed_truth()[0].state(jointed_face(), len(views), albedo_map=16).to(torch.float64)
+    start = truth.replace(
+        identity=torch.zeros_like(truth.identity), expression=0.5 * truth.expression
+    )
+    loose = replace(SURFACE, identity_deviation=1.0)
+    offsets = torch.zeros(len(model.shape(start.identity, start.expression[0])), 3, **DOUBLE)
+
+    def after(expression: Tensor) -> FaceState:
+        state = start.replace(expression=expression)
+        return solve_coarse(views, model, state, offsets, loose, ONES)[0]
+
+    def landmarks(state: FaceState) -> Tensor:
+        shape = model.shape(state.identity, state.expression[0])
+        T = pose_matrix(state.pose, state.pose_reference)[0]
+        marks = landmark_positions(shape, model.faces, model.landmarks["ibug68"])
+        return marks @ T[:3, :3].T + T[:3, 3]
+
+    noise = torch.randn(
+        start.expression.shape, generator=torch.Generator().manual_seed(1), **DOUBLE
+    )
+    at_start = assert_slope(after, start.expression, noise, 1e-3)
+    error = (landmarks(at_start) - landmarks(truth)).norm(dim=-1).mean()
+    assert error < 0.1
+
+
 def test_landmarks_are_needed():
     blind: tuple[View, ...] = tuple(replace(view, landmarks=None) for view in two_views())
     with pytest.raises(ValueError, match="no landmarks in any view"):
         solve(SURFACE, START, blind)
 
 
-def assert_slope(function, at: Tensor, along: Tensor, tolerance: float) -> None:
-    """The gradient of `number(function(at))` along a direction is its central difference."""
+def assert_slope(function, at: Tensor, along: Tensor, tolerance: float) -> FaceState:
+    """The gradient of `number(function(at))` along a direction is its central difference. Returns the
+    state there."""
     own = at.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(number(function(own)), own)
+    state = function(own)
+    (gradient,) = torch.autograd.grad(number(state), own)
     with torch.no_grad():
         ahead, behind = (number(function(at + s * H * along)) for s in (1.0, -1.0))
     expected = float(ahead - behind) / (2 * H)
     assert abs(expected) > 1e-3
     assert float((gradient * along).sum()) == pytest.approx(expected, rel=tolerance)
+    return state
