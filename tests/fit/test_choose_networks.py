@@ -140,6 +140,16 @@ def test_networks_in_training_mode_are_refused():
         choose_networks(Networks(hrn.eval(), retouch), DETAIL, face())
 
 
+def test_networks_of_the_caller_without_terms_are_asked_about():
+    known = planted_analyzer()
+    (part,) = choose_networks(known.networks, AUTO, face()).parts
+    assert (part.kind, part.name, part.commercial) == ("weights", "planted", "ask")
+    with pytest.raises(hrnfit.LicenceError, match=r"weights 'planted'.*not stated"):
+        fit(known.rigs[0], ("cam_1",), networks=known.networks, commercial=True)
+    stated = replace(known.networks, parts=(replace(part, licence="ours", commercial="yes"),))
+    assert choose_networks(stated, AUTO, face(), commercial=True).parts == stated.parts
+
+
 def test_a_fit_that_continues_starts_from_the_result_and_takes_no_networks():
     known = planted_analyzer()
     first = fit(known.rigs[0], ("cam_1",), networks=known.networks)
