@@ -162,6 +162,23 @@ def test_a_fit_that_continues_starts_from_the_result_and_takes_no_networks():
         fit(known.rigs[0], ("cam_1",), start=first, networks=known.networks)
 
 
+def test_the_retouching_network_reaches_the_stage_that_asks():
+    known = planted_analyzer()
+    torch.manual_seed(0)
+    retouch = DeretouchNet(DeretouchConfig(4)).eval().requires_grad_(False)
+    stages = [{
+        "name": "detail", "solver": "adam", "level": "fine", "free": ["displacement"], "size": 64,
+        "steps": 2, "albedo": "deretouched", "terms": {"photometric": {"weight": 1.0}},
+    }]  # fmt: skip
+    energies = [
+        fit(known.rigs[0], ("cam_1",), networks=networks, recipe={**SMALL, "stages": stages})
+        .stages[-1]
+        .energies[0]
+        for networks in (known.networks, replace(known.networks, deretouch=retouch))
+    ]
+    assert energies[0] != energies[1]
+
+
 def test_commercial_use_leaves_doubtful_weights_alone_or_refuses_them_by_name():
     keep("mine", commercial="ask", licence="not stated")
     choice = choose_networks(None, AUTO, face(), commercial=True)
