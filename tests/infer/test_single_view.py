@@ -94,8 +94,9 @@ def test_generators_answers_become_mm_in_the_head_frame(convention):
     torch.testing.assert_close(
         said.deformation[seen].median(0).values, torch.full((3,), 2.5), atol=1e-3, rtol=0
     )
-    said_mm = said.displacement[said.weight > 0.9].abs().median()
-    assert float(said_mm) == pytest.approx(0.5, abs=0.05)
+    said_mm = float(said.displacement[said.weight > 0.9].abs().median())
+    # a released map is converted by its shading, of which one value has little
+    assert said_mm == pytest.approx(0.5, abs=1e-3 if convention == "hrnfit" else 0.2)
 
 
 def test_half_seen_skin_keeps_its_whole_offset():
