@@ -28,8 +28,22 @@ class Choice:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Terms of the weights."""
-        return () if self.networks is None else self.networks.parts
+        """Terms of the weights; a caller's own that state none are asked about."""
+        if self.networks is None:
+            return ()
+        return self.networks.parts or (_unstated(self.networks),)
+
+
+def _unstated(networks: Networks) -> Part:
+    return Part(
+        name=networks.name,
+        kind="weights",
+        licence="not stated",
+        commercial="ask",
+        source="given by the caller",
+        note="networks of the caller's own say their terms in `Networks(parts=...)`, as hrnfit.licences.Part",
+        substitute="networks whose parts state their terms, or a recipe with initialize: landmarks",
+    )
 
 
 CONTINUED = Choice(None, "the fit continues from an earlier result", instead="result")

@@ -26,6 +26,7 @@ from hrnfit.infer.fused_maps import merge_maps
 from hrnfit.infer.joint_pose import PosedView, joint_pose
 from hrnfit.infer.networks import MAP_SIZE, Networks, check_networks, convention_of, own_maps
 from hrnfit.infer.single_view import Predictor, ViewPrediction
+from hrnfit.nets.hrn import resized
 from hrnfit.render.texture import resized_map
 from hrnfit.state import FaceState
 
@@ -229,11 +230,14 @@ def deretouched_albedo(
 
 
 def _merged(maps: Mapping[int, Tensor], predictions: Predictions) -> Float[Tensor, "H H C"]:
-    """Offset maps of several views as one, by what each view sees; 0 far from what any sees."""
+    """Offset maps of several views as one, by what each view sees; 0 far from what any sees.
+
+    Weights are shrunk as the masks of the generators are: nothing is said where a mask was 0.
+    """
     stacked = torch.stack(list(maps.values()))
-    size = stacked.shape[1]
-    weights = [resized_map(predictions[v].weight[..., None], size)[..., 0] for v in maps]
-    return merge_maps(stacked, torch.stack(weights).clamp_min(0.0)).values
+    weights = torch.stack([predictions[v].weight for v in maps])
+    weights = resized(weights[:, None], stacked.shape[1])[:, 0]
+    return merge_maps(stacked, weights.clamp_min(0.0)).values
 
 
 def _shares(predictions: Predictions) -> dict[int, float]:

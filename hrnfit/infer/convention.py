@@ -24,7 +24,7 @@ class MapConvention(Protocol):
     def texture(
         self, image: Float[Tensor, "3 H H"], posed: Float[Tensor, "N 3"]
     ) -> Float[Tensor, "3 S S"]:
-        """The crop of 512 px as a texture map, for vertices in the analyzer's world."""
+        """The finer crop (512 px for released weights) as a texture map, for vertices in the analyzer's world."""
         ...
 
     def valid_mask(

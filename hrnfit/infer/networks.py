@@ -32,7 +32,7 @@ class Networks:
     name: str = "networks"
     """What the weights are called in reports."""
     parts: tuple[Part, ...] = ()
-    """Terms of the weights."""
+    """Terms of the weights; none: not stated."""
 
     @property
     def map_convention(self) -> Convention:

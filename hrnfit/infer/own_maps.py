@@ -24,7 +24,7 @@ from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.render.texture import UvRaster, dilate, uv_interpolate, uv_raster
 
 CROP = 512
-"""Side of the picture in which the texels of a mask are tested, px: that of the texture's crop."""
+"""Side of the picture in which the texels of a mask are tested, px: about that of the texture's crop."""
 
 SWEEPS = 10
 """Of the fill per level. Error on hidden skin of synthetic faces, and ms at 256 texels on one thread:

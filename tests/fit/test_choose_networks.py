@@ -140,6 +140,16 @@ def test_networks_in_training_mode_are_refused():
         choose_networks(Networks(hrn.eval(), retouch), DETAIL, face())
 
 
+def test_networks_of_the_caller_without_terms_are_asked_about():
+    known = planted_analyzer()
+    (part,) = choose_networks(known.networks, AUTO, face()).parts
+    assert (part.kind, part.name, part.commercial) == ("weights", "planted", "ask")
+    with pytest.raises(hrnfit.LicenceError, match=r"weights 'planted'.*not stated"):
+        fit(known.rigs[0], ("cam_1",), networks=known.networks, commercial=True)
+    stated = replace(known.networks, parts=(replace(part, licence="ours", commercial="yes"),))
+    assert choose_networks(stated, AUTO, face(), commercial=True).parts == stated.parts
+
+
 def test_a_fit_that_continues_starts_from_the_result_and_takes_no_networks():
     known = planted_analyzer()
     first = fit(known.rigs[0], ("cam_1",), networks=known.networks)
@@ -150,6 +160,23 @@ def test_a_fit_that_continues_starts_from_the_result_and_takes_no_networks():
     assert not any("network" in text for text in again.warnings)
     with pytest.raises(ValueError, match="networks: given beside start="):
         fit(known.rigs[0], ("cam_1",), start=first, networks=known.networks)
+
+
+def test_the_retouching_network_reaches_the_stage_that_asks():
+    known = planted_analyzer()
+    torch.manual_seed(0)
+    retouch = DeretouchNet(DeretouchConfig(4)).eval().requires_grad_(False)
+    stages = [{
+        "name": "detail", "solver": "adam", "level": "fine", "free": ["displacement"], "size": 64,
+        "steps": 2, "albedo": "deretouched", "terms": {"photometric": {"weight": 1.0}},
+    }]  # fmt: skip
+    energies = [
+        fit(known.rigs[0], ("cam_1",), networks=networks, recipe={**SMALL, "stages": stages})
+        .stages[-1]
+        .energies[0]
+        for networks in (known.networks, replace(known.networks, deretouch=retouch))
+    ]
+    assert energies[0] != energies[1]
 
 
 def test_commercial_use_leaves_doubtful_weights_alone_or_refuses_them_by_name():
