@@ -31,10 +31,10 @@ class NetworkInfo:
     """The terms in one sentence."""
     origin: str = OWN
     """Kind of checkpoint that it was made from, a key of `kinds.KINDS`, or `hrnfit`."""
-    model: str = ""
-    """Name or kind of the face model whose coefficients it predicts; empty when it predicts none."""
     files: tuple[tuple[str, str], ...] = ()
     """Name and SHA-256 of every file that it was made from."""
+    model: str = ""
+    """Name or kind of the face model whose coefficients it predicts; empty when it predicts none."""
 
 
 def document_from_info(info: NetworkInfo) -> dict[str, Any]:
