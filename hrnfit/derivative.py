@@ -69,16 +69,16 @@ _REPLAY: ContextVar[Iterator[Tensor] | None] = ContextVar("replay", default=None
 
 
 def held(compute: Callable[[], Tensor]) -> Tensor:
-    """A value that an energy treats as a constant of its derivative.
+    """A value that an energy treats as a constant of its derivative, but inside `recorded` and `replayed`.
 
-    Computed without a gradient, except inside `recorded` and `replayed`.
+    Computed with gradients and then cut off: what it reads of a lazy prediction is kept there, and read
+    first without gradients it would have none for the terms that follow.
     """
     replay, record = _REPLAY.get(), _RECORD.get()
     if replay is not None:
         return next(replay)
     if record is None:
-        with torch.no_grad():
-            return compute().detach()
+        return compute().detach()
     record.append(compute())
     return record[-1]  # one held value may be made of another
 

@@ -139,3 +139,28 @@ def test_every_term_of_a_recipe_is_made_under_its_name_and_evaluates(name):
     residuals = term.residuals(prediction, scene.windows(64))
     assert residuals.values.shape == residuals.validity.shape
     assert bool(torch.isfinite(residuals.values[residuals.validity > 0]).all())
+
+
+@pytest.mark.parametrize("name", sorted(set(TERMS) - {"perceptual"}))
+def test_a_term_that_is_first_to_read_a_prediction_leaves_its_gradients_in_it(name):
+    """Whatever a term holds constant, what it read on the way must not be kept without a gradient."""
+    scene, truth = truth_scene()
+    slopes = []
+    for warm in (False, True):
+        leaves = {
+            n: getattr(truth, n).clone().requires_grad_() for n in ("identity", "pose", "light")
+        }
+        prediction = scene.predict(truth.replace(**leaves), 64)
+        if warm:
+            assert prediction.points.requires_grad
+            assert prediction.normals.requires_grad
+        term = make_term(name, scene.windows(64).landmark_scheme, {})
+        residuals = term.residuals(prediction, scene.windows(64))
+        total = residuals.values.nan_to_num(0.0).sum() + prediction.points.square().mean()
+        total = total + prediction.normals.square().sum() + prediction.image.sum()
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+        slopes.append([None if g is None else g.clone() for g in found])
+    for fresh, read in zip(*slopes, strict=True):
+        assert fresh is not None
+        assert read is not None
+        torch.testing.assert_close(fresh, read, rtol=1e-4, atol=1e-4 * float(read.abs().max()))
