@@ -57,7 +57,7 @@ def choose_networks(
 
     Networks asked for by name or given are used, whatever the recipe's `initialize` says but `landmarks`.
     Otherwise the first of those that the user keeps for the model which predict as many coefficients as it has
-    and, with `commercial`, permit commercial use. The de-retouching network comes along where a stage of the
+    and, with `commercial`, permit commercial use. The de-retouching network comes along where the
     recipe wants its albedo. Raises ValueError when networks asked for do not belong to the model.
     """
     if recipe.initialize == "landmarks":
@@ -78,7 +78,9 @@ def choose_networks(
 
 
 def wants_deretouched(recipe: Recipe) -> bool:
-    """Whether a stage of the recipe takes the de-retouched albedo."""
+    """Whether a stage of the recipe takes the de-retouched albedo, or the result does (`appearance: start`)."""
+    if recipe.appearance == "start":
+        return True
     settings = [stage.settings for stage in recipe.stages]
     return any(isinstance(s, FirstOrderSettings) and s.albedo == "deretouched" for s in settings)
 

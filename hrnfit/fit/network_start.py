@@ -93,6 +93,8 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
         )
         return NetworkStart(state, None, False, tuple(warnings))
     albedo = deretouched_albedo(scene, merged, predictions)
+    if albedo is not None:
+        merged = with_albedo_map(scene, merged, albedo)
     return NetworkStart(merged, albedo, True, (*warnings, *told))
 
 
@@ -227,6 +229,13 @@ def deretouched_albedo(
         return None
     own = resized_map(scene.model.albedo(state.albedo), next(iter(found.values())).shape[0])
     return own + _merged({v: albedo - own for v, albedo in found.items()}, predictions)
+
+
+def with_albedo_map(scene: Scene, state: FaceState, albedo: Float[Tensor, "S S 3"]) -> FaceState:
+    """The state whose albedo in UV, linear RGB, is this one."""
+    size = state.albedo_map.shape[0]
+    own = resized_map(scene.model.albedo(state.albedo), size)
+    return state.replace(albedo_map=resized_map(albedo, size) - own)
 
 
 def _merged(maps: Mapping[int, Tensor], predictions: Predictions) -> Float[Tensor, "H H C"]:

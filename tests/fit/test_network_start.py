@@ -22,7 +22,9 @@ from hrnfit.geometry.rotation import rotation_log
 from hrnfit.infer.networks import Networks
 from hrnfit.infer.single_view import ViewPrediction
 from hrnfit.nets.analyzer import AnalyzerConfig
+from hrnfit.nets.deretouch import DeretouchConfig, DeretouchNet
 from hrnfit.nets.hrn import Hrn, HrnConfig
+from hrnfit.render.texture import resized_map
 from hrnfit.synthetic import SyntheticRig
 from tests.fit.planted import crop_of, planted_analyzer, rigs
 from tests.fit.small_scene import face, one_instant, scene_of, views_of
@@ -222,6 +224,19 @@ def test_feed_forward_runs_no_stage():
     )
     assert [stage.name for stage in result.stages] == ["networks"]
     assert torch.equal(result.state.albedo_map, torch.zeros_like(result.state.albedo_map))
+
+
+def test_the_deretouched_albedo_is_that_of_a_result_without_a_fit():
+    known = planted_analyzer()
+    torch.manual_seed(0)
+    retouch = DeretouchNet(DeretouchConfig(4)).eval().requires_grad_(False)
+    networks = replace(known.networks, deretouch=retouch)
+    result = fit(known.rigs[0], ("cam_1",), networks=networks)
+    offset = result.state.albedo_map
+    assert bool(torch.isfinite(offset).all())
+    assert offset.abs().mean() > 1e-3
+    own = resized_map(face().albedo(result.state.albedo), len(offset))
+    torch.testing.assert_close(result.maps.albedo, (own + offset).clamp(0.0, 1.0))
 
 
 def test_a_released_convention_runs_on_a_chart_with_one_place_per_vertex():
