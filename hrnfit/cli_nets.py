@@ -111,6 +111,7 @@ def _facts(found: LoadedNetwork) -> dict[str, str]:
         "network": found.kind,
         "parameters": f"{_parameters(found):,}",
         "sizes": json.dumps(document_from(found.config)),
+        "face model": found.info.model or "not stated: no fit takes it by itself",
         "licence": found.info.licence,
         "commercial use": terms.commercial,
         "terms": terms.note or "see the licence",

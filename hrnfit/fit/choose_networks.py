@@ -8,7 +8,7 @@ from pathlib import Path
 from hrnfit.check import check_kind
 from hrnfit.fit.first_order_stage import FirstOrderSettings
 from hrnfit.fit.recipe import Recipe
-from hrnfit.infer.load_networks import load_networks, networks_for, with_deretouch
+from hrnfit.infer.load_networks import kept, load_networks, networks_for, with_deretouch
 from hrnfit.infer.networks import Networks, check_networks
 from hrnfit.licences import Part
 from hrnfit.model.face_model import FaceModel
@@ -106,9 +106,11 @@ def _kept(recipe: Recipe, model: FaceModel, commercial: bool) -> Choice:
         return Choice(_completed(found, recipe, commercial), "")
     if refused:
         return Choice(None, f"{refused}: the fit starts from landmarks", True)
+    others = [f"{name} ({n.info.model or 'no model stated'})" for name, n in kept("hrn").items()]
+    told = f"; kept for other models: {', '.join(others)}" if others else ""
     why = (
-        f"no network weights for model {model.info.name!r}: the fit starts from landmarks "
-        "(hrnfit nets add hrn PATH, for the Basel model of 2009)"
+        f"no network weights for model {model.info.name!r}: the fit starts from landmarks (hrnfit nets add hrn "
+        f"PATH for the Basel model of 2009, --model bfm09, or add networks of your own{told})"
     )
     return Choice(None, why, recipe.initialize == "networks")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from hrnfit.fit.choose_networks import Choice
 from hrnfit.fit.prepare import Prepared
 from hrnfit.fit.scene import Scene
-from hrnfit.fit.strayed import lost_views
+from hrnfit.fit.strayed import SIZE, landmark_errors, lost_views, shares
 from hrnfit.geometry.rotation import pose_matrix, rigid_inverse
 from hrnfit.importers.turned_light import turned_light
 from hrnfit.infer.crop_pose import pose_from_crop
@@ -31,6 +31,12 @@ from hrnfit.render.texture import resized_map
 from hrnfit.state import FaceState
 
 log = logging.getLogger(__name__)
+
+WORSE = 3.0
+"""Times the landmark start's landmark error from which on a network's start is dropped: over-fitted networks
+had 0.9 to 1.2, heads of random weights 5 and more."""
+PLAIN = 0.03
+"""Share of the landmarks' extent up to which an error is no reason to drop a start."""
 
 Predictions = Mapping[int, ViewPrediction]
 """By the index of the view."""
@@ -86,6 +92,7 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
     merged = with_light(scene, merged, predictions)
     merged = with_maps(scene, merged, predictions)
     gone = lost_views(scene.framed(merged), merged) - lost_views(scene, state)
+    gone |= worse_views(scene, state, scene.framed(merged), merged)
     if gone:
         warnings.append(
             f"the networks' start was dropped: the face left its landmarks in {', '.join(sorted(gone))}; do "
@@ -96,6 +103,18 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
     if albedo is not None:
         merged = with_albedo_map(scene, merged, albedo)
     return NetworkStart(merged, albedo, True, (*warnings, *told))
+
+
+def worse_views(
+    before_scene: Scene, before: FaceState, after_scene: Scene, after: FaceState
+) -> set[str]:
+    """Views whose landmarks lie plainly farther from the face than before: see `WORSE` and `PLAIN`."""
+
+    def found(scene: Scene, state: FaceState) -> dict[str, float]:
+        return shares(scene, landmark_errors(scene, scene.predict(state, SIZE)))
+
+    old, new = found(before_scene, before), found(after_scene, after)
+    return {name for name, share in new.items() if not share <= max(PLAIN, WORSE * old[name])}
 
 
 def predict_views(scene: Scene, networks: Networks) -> tuple[dict[int, ViewPrediction], list[str]]:

@@ -19,18 +19,20 @@ log = logging.getLogger(__name__)
 
 
 def networks_for(info: ModelInfo) -> list[str]:
-    """Names of kept weights that predict a model's coefficients: those with generators of maps first."""
+    """Names of kept weights that predict a model's coefficients: those with generators of maps first, among equals
+    those that permit commercial use, then by name."""
     found = {
         name: loaded
         for name, loaded in kept("hrn").items()
         if loaded.info.model in (info.name, info.kind)
     }
 
-    def parts(name: str) -> int:
+    def order(name: str) -> tuple[int, bool, str]:
         module = cast(Hrn, found[name].module)
-        return (module.mid_net is not None) + (module.high_net is not None)
+        parts = (module.mid_net is not None) + (module.high_net is not None)
+        return -parts, network_part(found[name].info).commercial != "yes", name
 
-    return sorted(found, key=lambda name: (-parts(name), name))
+    return sorted(found, key=order)
 
 
 def load_networks(name: str | Path) -> Networks:
@@ -40,7 +42,10 @@ def load_networks(name: str | Path) -> Networks:
     """
     loaded = load_network(name, "hrn")
     return Networks(
-        cast(Hrn, loaded.module), name=loaded.info.name, parts=(network_part(loaded.info),)
+        cast(Hrn, loaded.module),
+        name=loaded.info.name,
+        model=loaded.info.model,
+        parts=(network_part(loaded.info),),
     )
 
 

@@ -31,6 +31,8 @@ class Networks:
     """Retouches a texture map (HRN sec. 3.4)."""
     name: str = "networks"
     """What the weights are called in reports."""
+    model: str = ""
+    """Name or kind of the face model that they were trained for; empty when not stated."""
     parts: tuple[Part, ...] = ()
     """Terms of the weights; none: not stated."""
 
@@ -46,11 +48,16 @@ class Networks:
 
 
 def check_networks(networks: Networks, model: FaceModel) -> None:
-    """They are in eval mode, and predict as many coefficients as the model has; ValueError says what differs."""
+    """They are in eval mode, of this model, and predict as many coefficients as it has; ValueError says what differs."""
     if networks.hrn.training or (networks.deretouch is not None and networks.deretouch.training):
         raise ValueError(
             f"networks {networks.name!r}: in training mode, where a photograph changes what they say of the "
             "next; call their eval() first"
+        )
+    if networks.model not in ("", model.info.name, model.info.kind):
+        raise ValueError(
+            f"networks {networks.name!r}: were trained for model {networks.model!r}, this fit is with "
+            f"{model.info.name!r}; fit with theirs (--model), or start from landmarks (--set initialize=landmarks)"
         )
     config = networks.hrn.config.analyzer
     theirs = (config.identity, config.expression, config.albedo)
@@ -59,7 +66,7 @@ def check_networks(networks: Networks, model: FaceModel) -> None:
         raise ValueError(
             f"networks {networks.name!r}: predict {theirs[0]} identity, {theirs[1]} expression and {theirs[2]} "
             f"albedo coefficients, model {model.info.name!r} has {ours[0]}, {ours[1]} and {ours[2]}; fit with "
-            "the model that they were trained for (--model), or start from landmarks"
+            "the model that they were trained for (--model), or start from landmarks (--set initialize=landmarks)"
         )
 
 

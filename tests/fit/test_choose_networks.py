@@ -111,7 +111,7 @@ def test_the_retouching_network_comes_along_where_its_terms_allow():
 
 
 def test_commercial_use_takes_the_next_that_permits_it():
-    keep("first", commercial="ask")
+    keep("first", Hrn(HrnConfig(ANALYZER, GeneratorConfig(6, 3, 4, 1), None)), commercial="ask")
     keep("second")
     assert choose_networks(None, AUTO, face()).networks.name == "first"
     assert choose_networks(None, AUTO, face(), commercial=True).networks.name == "second"
@@ -201,3 +201,16 @@ def test_dropping_weights_in_makes_a_fit_start_there_and_recorded():
     again = fit(known.rigs[0], ("cam_1",), recipe=SMALL, networks=known.networks)
     # a mapped file lies in memory otherwise, and sums are taken in another order
     torch.testing.assert_close(result.state.identity, again.state.identity, atol=1e-5, rtol=0)
+
+
+def test_weights_of_another_model_are_refused_by_name_and_named_in_the_reason():
+    keep("other", model="flame")
+    with pytest.raises(ValueError, match="trained for model 'flame', this fit is with 'sheet'"):
+        choose_networks("other", AUTO, face())
+    assert "kept for other models: other (flame)" in choose_networks(None, AUTO, face()).why
+
+
+def test_among_equals_the_one_that_permits_commercial_use_is_taken():
+    keep("asks", commercial="ask")
+    keep("mine")
+    assert networks_for(face().info) == ["mine", "asks"]

@@ -143,8 +143,9 @@ def broken(networks: Networks, head: int, bias: float) -> Networks:
         (6, 20.0, "places no head"),
         (6, 7.0, "places no head"),
         (3, 1.0, "left its landmarks"),
+        (3, 0.35, "left its landmarks"),
     ],
-    ids=["nan", "behind the camera", "apart", "turned"],
+    ids=["nan", "behind the camera", "apart", "turned", "turned a little"],
 )
 def test_networks_that_lose_the_face_give_way_to_landmarks(head, bias, told):
     known = planted_analyzer()
