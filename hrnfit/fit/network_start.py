@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 WORSE = 3.0
 """Times the landmark start's landmark error from which on a network's start is dropped: over-fitted networks
 had 0.9 to 1.2, heads of random weights 5 and more."""
-PLAIN = 0.03
+PLAIN = 0.08
 """Share of the landmarks' extent up to which an error is no reason to drop a start."""
 
 Predictions = Mapping[int, ViewPrediction]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -43,6 +44,8 @@ def root(tmp_path, monkeypatch):
     """A folder as the benchmark prepares it, and the networks of a user who keeps all of them."""
     monkeypatch.setenv("HRNFIT_HOME", str(tmp_path / "full"))
     model = small_model()
+    info = replace(model.info, kind="bfm09")  # whose coefficients HRN predicts
+    model = replace(model, info=info)
     save_model(model, tmp_path / "model.npz")
     write_photograph(tmp_path, model, 320, 240)
     sizes = small_sizes()
