@@ -7,6 +7,7 @@ from typing import cast
 
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.first_order_stage import FirstOrderSettings
+from hrnfit.fit.licensing import stated_part
 from hrnfit.fit.recipe import Recipe
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import check_embedding
@@ -31,27 +32,12 @@ def choose_embedding(recipe: Recipe, given: Embedding | None) -> EmbeddingChoice
     if not needs_embedding(recipe):
         return EmbeddingChoice(None, None)
     if given is not None:
-        return EmbeddingChoice(given, embedding_part(given))
+        substitute = "a recipe without the term perceptual"
+        return EmbeddingChoice(given, stated_part(given, "weights", substitute))
     for loaded in kept("arcface").values():
         return EmbeddingChoice(cast(Embedding, loaded.module), network_part(loaded.info))
     check_embedding(None)
     raise AssertionError("check_embedding accepts None")
-
-
-def embedding_part(embedding: Embedding) -> Part:
-    """The terms of a caller's own embedding: its attribute `part`, else they are not stated."""
-    stated = getattr(embedding, "part", None)
-    if isinstance(stated, Part):
-        return stated
-    return Part(
-        name=type(embedding).__name__,
-        kind="weights",
-        licence="not stated",
-        commercial="ask",
-        source="given by the caller",
-        note="an embedding of the caller's own says its terms in an attribute `part`, a hrnfit.licences.Part",
-        substitute="a recipe without the term perceptual",
-    )
 
 
 def needs_embedding(recipe: Recipe) -> bool:

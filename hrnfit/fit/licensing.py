@@ -88,17 +88,26 @@ def detector_part(detector: LandmarkDetector | None) -> Part:
     them in an attribute `part`."""
     if detector is None or isinstance(detector, MediaPipeDetector):
         return known_part("detector", "MediaPipe")
-    stated = getattr(detector, "part", None)
+    return stated_part(
+        detector,
+        "detector",
+        "landmarks= (--landmarks), or a detector with an attribute `part` that states its terms",
+    )
+
+
+def stated_part(given: object, kind: PartKind, substitute: str) -> Part:
+    """The terms of an object of the caller's own: its attribute `part`, else they are not stated."""
+    stated = getattr(given, "part", None)
     if isinstance(stated, Part):
         return stated
     return Part(
-        name=type(detector).__name__,
-        kind="detector",
+        name=type(given).__name__,
+        kind=kind,
         licence="not stated",
         commercial="ask",
         source="given by the caller",
-        note="a detector of the caller's own says its terms in an attribute `part`, a hrnfit.licences.Part",
-        substitute="landmarks= (--landmarks), or a detector with an attribute `part` that states its terms",
+        note="an object of the caller's own says its terms in an attribute `part`, a hrnfit.licences.Part",
+        substitute=substitute,
     )
 
 

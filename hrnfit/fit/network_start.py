@@ -33,10 +33,10 @@ from hrnfit.state import FaceState
 log = logging.getLogger(__name__)
 
 WORSE = 3.0
-"""Times the landmark start's landmark error from which on a network's start is dropped: over-fitted networks
+"""Times the landmark start's landmark error from which on a network's start is doubted: over-fitted networks
 had 0.9 to 1.2, heads of random weights 5 and more."""
-PLAIN = 0.08
-"""Share of the landmarks' extent up to which an error is no reason to drop a start."""
+DOUBTFUL, PLAIN = 0.03, 0.08
+"""Shares of the landmarks' extent from which on such a start is warned of, and dropped."""
 
 Predictions = Mapping[int, ViewPrediction]
 """By the index of the view."""
@@ -92,13 +92,19 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
     merged = with_light(scene, merged, predictions)
     merged = with_maps(scene, merged, predictions)
     gone = lost_views(scene.framed(merged), merged) - lost_views(scene, state)
-    gone |= worse_views(scene, state, scene.framed(merged), merged)
+    gone |= worse_views(scene, state, scene.framed(merged), merged, PLAIN)
     if gone:
         warnings.append(
             f"the networks' start was dropped: the face left its landmarks in {', '.join(sorted(gone))}; do "
             f"the weights {networks.name!r} belong to model {scene.model.info.name!r}?"
         )
         return NetworkStart(state, None, False, tuple(warnings))
+    doubted = worse_views(scene, state, scene.framed(merged), merged, DOUBTFUL)
+    if doubted:
+        told.append(
+            f"the start by {networks.name!r} lies {WORSE:g} times as far from the landmarks as theirs in "
+            f"{', '.join(sorted(doubted))}; compare with --set initialize=landmarks"
+        )
     albedo = deretouched_albedo(scene, merged, predictions)
     if albedo is not None:
         merged = with_albedo_map(scene, merged, albedo)
@@ -106,15 +112,15 @@ def network_start(scene: Scene, state: FaceState, networks: Networks) -> Network
 
 
 def worse_views(
-    before_scene: Scene, before: FaceState, after_scene: Scene, after: FaceState
+    before_scene: Scene, before: FaceState, after_scene: Scene, after: FaceState, least: float
 ) -> set[str]:
-    """Views whose landmarks lie plainly farther from the face than before: see `WORSE` and `PLAIN`."""
+    """Views whose landmarks lie `WORSE` times as far from the face as before, and by over `least` of their extent."""
 
     def found(scene: Scene, state: FaceState) -> dict[str, float]:
         return shares(scene, landmark_errors(scene, scene.predict(state, SIZE)))
 
     old, new = found(before_scene, before), found(after_scene, after)
-    return {name for name, share in new.items() if not share <= max(PLAIN, WORSE * old[name])}
+    return {name for name, share in new.items() if not share <= max(least, WORSE * old[name])}
 
 
 def predict_views(scene: Scene, networks: Networks) -> tuple[dict[int, ViewPrediction], list[str]]:

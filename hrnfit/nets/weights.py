@@ -27,6 +27,12 @@ from hrnfit.tree import write_bytes
 
 FORMAT = "hrnfit-network-1"
 
+ADVICE = (
+    "get the file again, or make it again: hrnfit nets add KIND PATH from a checkpoint of others, save_network from "
+    "a network"
+)
+"""What to do about a file that cannot be used."""
+
 KEYS = ("format", "network", "config", "info", "checksum")
 """Of the metadata: texts, `config` and `info` JSON."""
 
@@ -113,7 +119,7 @@ def load_network(name_or_path: str | Path, kind: str | None = None) -> LoadedNet
     try:
         found = _load(path)
     except (ValueError, TypeError, RecursionError, SafetensorError) as error:
-        raise WeightsError(f"{path}: {told(error)}; hrnfit nets add writes it again") from error
+        raise WeightsError(f"{path}: {told(error)}; {ADVICE}") from error
     if kind is not None and found.kind != kind:
         raise WeightsError(f"{path}: a network of kind '{found.kind}', expected '{kind}'")
     return found
@@ -130,7 +136,7 @@ def kind_of(path: Path) -> str:
         with safe_open(path, framework="pt", device="cpu") as file:
             return _metadata(file.metadata())["network"]
     except (ValueError, SafetensorError) as error:
-        raise WeightsError(f"{path}: {error}; hrnfit nets add writes it again") from error
+        raise WeightsError(f"{path}: {error}; {ADVICE}") from error
 
 
 def check_network(name_or_path: str | Path) -> LoadedNetwork:
@@ -141,7 +147,7 @@ def check_network(name_or_path: str | Path) -> LoadedNetwork:
     if checksum(state) != found.checksum:
         raise WeightsError(
             f"{path}: its numbers do not have the checksum that it states; the file is damaged, "
-            "hrnfit nets add writes it again"
+            f"{ADVICE}"
         )
     for key, value in state.items():
         try:
@@ -180,7 +186,4 @@ def _check_header(path: Path) -> None:
         head = file.read(9)
     size = struct.unpack("<Q", head[:8])[0] if len(head) == 9 else 0
     if head[8:] != b"{" or not 2 <= size <= min(LONGEST_HEADER, path.stat().st_size - 8):
-        raise WeightsError(
-            "not a safetensors file of this library; a checkpoint of others is added once: "
-            "hrnfit nets add KIND PATH"
-        )
+        raise WeightsError("not a safetensors file of this library")

@@ -16,7 +16,7 @@ from hrnfit.nets.configs import build, laid_out
 from hrnfit.nets.discriminator import DiscriminatorConfig
 from hrnfit.nets.hrn import RELEASED, Hrn
 from hrnfit.nets.network_info import NetworkInfo
-from hrnfit.nets.weights import check_network, load_network, save_network
+from hrnfit.nets.weights import ADVICE, check_network, load_network, save_network
 from hrnfit.nets.weights_error import WeightsError
 from tests.nets.write_checkpoints import SMALL, filled, small_state
 
@@ -152,7 +152,7 @@ def test_headers_that_do_not_fit(change, message, written):
     with pytest.raises(WeightsError, match=message) as caught:
         load_network(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert str(caught.value).endswith("hrnfit nets add writes it again")
+    assert str(caught.value).endswith(ADVICE)
 
 
 def test_other_files_and_kinds(written):
@@ -161,7 +161,10 @@ def test_other_files_and_kinds(written):
         load_network(path, "arcface")
     assert load_network(path, "hrn").kind == "hrn"
     torch.save({}, path)
-    with pytest.raises(WeightsError, match="a checkpoint of others is added once: hrnfit nets add"):
+    with pytest.raises(
+        WeightsError,
+        match=r"not a safetensors file of this library; get the file again.*hrnfit nets add KIND PATH",
+    ):
         load_network(path)
 
 
