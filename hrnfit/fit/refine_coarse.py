@@ -50,7 +50,7 @@ def solve_coarse(
     weights: of `landmark` and of each free leaf's prior. A model with joints is solved for by expansions; gradients
     at its minimum (`backward: implicit`) are those of the model itself, otherwise of the last expansion.
     """
-    near = state
+    model, near = model.to("cpu"), state  # solves are made there; see `CoarseProblem`
     for _ in range(0 if model.shape_is_linear else EXPANSIONS - 1):
         with torch.no_grad():
             near = _solved_near(near, views, model, state, offsets, settings, weights)[0]
@@ -70,7 +70,7 @@ def _solved_near(
     problem = CoarseProblem.of(near, views, model, state, offsets, settings, weights)
     solution = _minimum(problem)
     if solution.outcome is Outcome.NON_FINITE:
-        return state, replace(solution, leaves=leaves)
+        return state, solution
     moved = {
         name: leaf.to(state.identity).reshape(getattr(state, name).shape)
         for name, leaf in solution.leaves.items()

@@ -228,6 +228,14 @@ def test_landmarks_are_needed():
         solve(SURFACE, START, blind)
 
 
+@pytest.mark.parametrize("solver", ["own", "theseus"])
+def test_a_state_that_has_no_energy_comes_back_as_it_was(solver):
+    lost = START.replace(pose=torch.full_like(START.pose, torch.nan))
+    after, solution = solution_of(replace(SURFACE, solver=solver), lost)
+    assert solution.outcome is Outcome.NON_FINITE
+    assert torch.equal(after.identity, START.identity)
+
+
 def assert_slope(function, at: Tensor, along: Tensor, tolerance: float) -> FaceState:
     """The gradient of `number(function(at))` along a direction is its central difference. Returns the
     state there."""
