@@ -1,0 +1,58 @@
+"""Recordings: called plainly on the CPU, replayed with new inputs on CUDA."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hrnfit.solve.recorded import forget_recordings, replayed, without_recording
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+
+
+def test_the_cpu_calls_the_function():
+    calls = []
+
+    def double(x: torch.Tensor) -> tuple[torch.Tensor]:
+        calls.append(x)
+        return (2 * x,)
+
+    x = torch.tensor([1.0, 3.0])
+    for _ in range(2):
+        (out,) = replayed("double", double, (x,))
+        assert out.tolist() == [2.0, 6.0]
+    assert [call is x for call in calls] == [True, True]
+
+
+@needs_gpu
+def test_a_replay_reads_new_inputs_and_does_not_call_again():
+    calls = []
+
+    def double(x: torch.Tensor) -> tuple[torch.Tensor]:
+        calls.append(x)
+        return (2 * x,)
+
+    forget_recordings()
+    for value in (1.0, 5.0, 7.0):
+        (out,) = replayed("double", double, (torch.full((3,), value, device="cuda"),))
+        assert out.tolist() == [2 * value] * 3
+    assert len(calls) == 2  # once to warm up, once to record
+    with without_recording():
+        replayed("double", double, (torch.ones(3, device="cuda"),))
+    assert len(calls) == 3
+    replayed("double", double, (torch.ones(4, device="cuda"),))
+    assert len(calls) == 5  # other shapes are another recording
+    forget_recordings()
+
+
+@needs_gpu
+def test_gradients_can_be_recorded():
+    def slope(x: torch.Tensor) -> tuple[torch.Tensor]:
+        x = x.detach().requires_grad_()
+        (grad,) = torch.autograd.grad((x**3).sum(), x)
+        return (grad,)
+
+    for value in (1.0, 2.0):
+        (out,) = replayed("slope", slope, (torch.full((2,), value, device="cuda"),))
+        assert out.tolist() == [3 * value**2] * 2
+    forget_recordings()
