@@ -103,7 +103,7 @@ def _recorded(function: Function, inputs: tuple[Tensor, ...], device: torch.devi
             function(*buffers)
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
-        pool = _kept.pools.get(device)
+        pool: Any = _kept.pools.get(device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             outputs = function(*buffers)
