@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from benchmarks import data, gpu_cases, gpu_fit, gpu_summary
 from hrnfit.observe.landmarks import MediaPipeDetector
 
-needs_data = pytest.mark.skipif(
-    not (data.ROOT.parent / "shared" / "data" / "evaluate.py").is_file(),
-    reason="the benchmark data are not on this machine",
-)
 
-
-@needs_data
-def test_the_rig_at_half_size_keeps_its_geometry():
+def test_the_rig_at_half_size_keeps_its_geometry(data_dir):
     """A world point lies at half the pixel, and the photographs have the size that the cameras say."""
     whole, half = gpu_cases.rig(1024, "46"), gpu_cases.rig(512, "46")
     truth = torch.as_tensor(data.rig_truth().vertices[::500])
@@ -25,8 +18,7 @@ def test_the_rig_at_half_size_keeps_its_geometry():
         assert half.masks[small.name].max() == 1
 
 
-@needs_data
-def test_subjects_differ_and_begin_with_the_rig():
+def test_subjects_differ_and_begin_with_the_rig(data_dir):
     several = gpu_cases.subjects(64, 64)
     assert len({tuple(s.images) for s in several}) == 64
     assert tuple(several[0].images) == tuple(f"cam_{i}" for i in gpu_cases.RIG)
