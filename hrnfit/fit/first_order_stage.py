@@ -14,7 +14,6 @@ from hrnfit.energy.term import Weight, total
 from hrnfit.fit.appearance import fit_appearance, with_albedo
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import TERMS, make_term
-from hrnfit.prediction import Prediction
 from hrnfit.solve.first_order import LBFGS, Adam
 from hrnfit.solve.loop import Energy, Loop, Progress
 from hrnfit.solve.solver import Leaves, Solution
@@ -126,8 +125,7 @@ def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level:
     base = scene.predict(state, settings.size, level)
 
     def energy(leaves: Leaves) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        prediction: Prediction = replace(base, state=state.replace(**leaves))
-        return total(terms, weights, kernels, prediction, windows)
+        return total(terms, weights, kernels, base.moved(leaves), windows)
 
     return energy
 
