@@ -26,7 +26,6 @@ from hrnfit.render.shade import safe_normalize, shade
 from hrnfit.render.texture import UvRaster, resized_map, uv_interpolate
 from hrnfit.state import FaceState, Sharing
 
-
 COARSE = ("identity", "expression")
 SHAPE = (*COARSE, "deformation")
 SURFACE = (*SHAPE, "pose")

@@ -17,6 +17,7 @@ from hrnfit.fit.rig_check import check_rig
 from hrnfit.fit.scene import Scene
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.face_model import FaceModel
+from hrnfit.model.placed import placed
 from hrnfit.observe.landmarks import LandmarkDetector, MediaPipeDetector
 from hrnfit.observe.masks import mask_from_projection
 from hrnfit.observe.observation import View
@@ -84,7 +85,7 @@ def prepare(
         log.warning(text)
     state, sharing, frames = _state(views, kept, start, model, recipe)
     views = tuple(replace(views[i], frame=f) for i, f in zip(kept, frames, strict=True))
-    model, state = model.to(device), state.to(device)
+    model, state = placed(model, device), state.to(device)
     scene = Scene(views, model, sharing, rasterizer, device).framed(state)
     scene = replace(scene, views=with_masks(scene, state))
     s = recipe.start

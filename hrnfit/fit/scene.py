@@ -11,14 +11,15 @@ from torch import Tensor
 from hrnfit.camera import Camera
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.energy.texels import Texels
+from hrnfit.fit.charts import chart_of, operator_of, vertices_of
 from hrnfit.geometry.rotation import pose_matrix
-from hrnfit.model.deformation import DeformationOperator, deformation_operator
+from hrnfit.model.deformation import DeformationOperator
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View, WorkingViews
 from hrnfit.observe.working import face_boxes, working_views
 from hrnfit.prediction import Prediction
 from hrnfit.render.rasterizer import Rasterizer
-from hrnfit.render.texture import UvRaster, uv_raster
+from hrnfit.render.texture import UvRaster
 from hrnfit.state import FaceState, Sharing
 
 
@@ -41,21 +42,14 @@ class Scene:
     """What the perceptual term compares faces with; set by `fit/embedding.py`."""
     _windows: dict[int, WorkingViews] = field(default_factory=dict)
     _texels: dict[int, Texels] = field(default_factory=dict)
-    _operators: dict[int, DeformationOperator] = field(default_factory=dict)
-    _charts: dict[int, UvRaster] = field(default_factory=dict)
 
     def operator(self, size: int) -> DeformationOperator:
         """Sampling of a deformation map of `size` at the model's vertices."""
-        if size not in self._operators:
-            model = self.model
-            n = self.n_vertices
-            operator = deformation_operator(model.faces, model.uv, model.uv_faces, n, size)
-            self._operators[size] = operator
-        return self._operators[size]
+        return operator_of(self.model, size)
 
     @property
     def n_vertices(self) -> int:
-        return int(self.model.faces.max()) + 1
+        return vertices_of(self.model)
 
     def texels(self, size: int) -> Texels:
         """Texels of the chart at a resolution."""
@@ -65,10 +59,7 @@ class Scene:
 
     def chart(self, size: int) -> UvRaster:
         """Raster of the chart at a resolution."""
-        if size not in self._charts:
-            model = self.model
-            self._charts[size] = uv_raster(model.uv, model.uv_faces, model.faces, size, size)
-        return self._charts[size]
+        return chart_of(self.model, size)
 
     def windows(self, size: int) -> WorkingViews:
         """Windows of `size` px onto the face, never finer than the largest photograph shows it; in the
