@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +83,7 @@ def forget_recordings() -> None:
 
 
 @contextmanager
-def without_recording() -> Iterator[None]:
+def without_recording() -> Generator[None]:
     """Call functions plainly inside, as on the CPU: to compare, and to find a fault."""
     before, _kept.off = _kept.off, True
     try:
@@ -103,7 +103,7 @@ def _recorded(function: Function, inputs: tuple[Tensor, ...], device: torch.devi
             function(*buffers)
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
-        pool = _kept.pools.get(device)
+        pool: Any = _kept.pools.get(device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             outputs = function(*buffers)
