@@ -15,13 +15,12 @@ from hrnfit.energy.photometric import gamma_encoded
 from hrnfit.fit.appearance import look_linear
 from hrnfit.fit.fuse import fuse
 from hrnfit.fit.levels import level_meshes
+from hrnfit.fit.model_constants import model_on
 from hrnfit.fit.photographs import started_photograph
 from hrnfit.fit.result import FitResult, Maps, StageReport
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.strayed import STRAYED, landmark_errors, landmark_extent, shares
-from hrnfit.geometry.kept import Kept
 from hrnfit.geometry.rotation import pose_matrix
-from hrnfit.model.face_model import FaceModel
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.shade import safe_normalize
 from hrnfit.render.texture import uv_interpolate
@@ -30,9 +29,6 @@ from hrnfit.state import FaceState
 
 RESIDUAL_SIZE = 256
 """Window in which residuals per view are measured, px."""
-
-_host_models: Kept[FaceModel] = Kept()
-"""The model of a result, by the model on the device."""
 
 
 def assemble(
@@ -75,15 +71,8 @@ def assemble(
         camera_known=tuple(view.camera_known for view in scene.views),
         photographs=tuple(picture.result() for picture in pictures),
         observed=tuple(view.landmarks for view in scene.views),
-        model=_host_model(scene.model),
+        model=model_on(scene.model, torch.device("cpu")),
     )
-
-
-def _host_model(model: FaceModel) -> FaceModel:
-    """The model on the CPU; one copy for all results of a model on a GPU."""
-    if model.uv.device.type == "cpu":
-        return model.to("cpu")
-    return _host_models.of(model, "cpu", lambda: model.to("cpu"))
 
 
 def strayed(scene: Scene, residuals: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,9 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.fit.model_constants import constants_of
 from hrnfit.fit.result import MeshLevel
 from hrnfit.fit.surface_landmarks import subdivided_landmarks
-from hrnfit.geometry.kept import Kept
 from hrnfit.geometry.loop_subdivision import loop_matrix
 from hrnfit.geometry.mesh import distinct_pairs, subdivide, vertex_normals
 from hrnfit.geometry.row_table import RowTable
@@ -101,18 +102,19 @@ class Fine:
         return vertices + amount * vertex_normals(vertices, self.topology.faces)
 
 
-_topologies: Kept[Topology] = Kept()
-_fine: Kept[Fine] = Kept()
-
-
 def base_topology(model: FaceModel) -> Topology:
     """The topology of coarse and mid."""
-    return _topologies.of(model, "base", lambda: _topology(*_host(model), model.uv))
+
+    def make() -> Topology:
+        return _topology(*_host(model), model.uv)
+
+    return constants_of(model).once("topology", make, model.uv.device)
 
 
 def fine_topology(model: FaceModel, subdivisions: int) -> Fine:
     """What `subdivisions` steps make of the model's mesh."""
-    return _fine.of(model, subdivisions, lambda: _subdivided(model, subdivisions))
+    make = partial(_subdivided, model, subdivisions)
+    return constants_of(model).once(("fine", subdivisions), make, model.uv.device)
 
 
 def _subdivided(model: FaceModel, subdivisions: int) -> Fine:

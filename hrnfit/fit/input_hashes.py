@@ -36,4 +36,4 @@ def _entry(source: ImageSource) -> dict[str, str]:
         source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else np.asarray(source)
     )
     # by its buffer: without a copy where the pixels lie in order
-    return {"path": "", "sha256": hashlib.sha256(np.ascontiguousarray(array)).hexdigest()}
+    return {"path": "", "sha256": hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()}
