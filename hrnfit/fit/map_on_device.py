@@ -6,7 +6,6 @@ What is computed stands in `recorded_map.py`.
 from __future__ import annotations
 
 import math
-from dataclasses import astuple
 from functools import partial
 
 import torch
@@ -17,7 +16,7 @@ from hrnfit.energy.shared_albedo import encoded_windows
 from hrnfit.fit.border_tensors import BorderTensors
 from hrnfit.fit.free_map import FreeMap
 from hrnfit.fit.map_border import OTHERS, MapBorder
-from hrnfit.fit.map_constants import MapConstants, MapWeights, map_constants
+from hrnfit.fit.map_constants import MapWeights, map_constants
 from hrnfit.fit.map_settings import LIMITS, MapSettings
 from hrnfit.fit.recorded_map import MapIteration
 from hrnfit.fit.scene import Scene

@@ -10,9 +10,9 @@ import torch
 from hrnfit.fit.map_on_device import solve_map_recorded
 from hrnfit.fit.map_settings import MapSettings
 from hrnfit.fit.map_stage import solve_map
-from tests.fit.small_scene import scene_of, truth_scene
-from tests.fit.test_map_stage import own_frames, with_map
 from hrnfit.state import Sharing
+from tests.fit.small_scene import truth_scene
+from tests.fit.test_map_stage import own_frames, with_map
 
 SETTINGS = MapSettings(
     size=96, texels=64, blur=0.7, offset=0.05, membrane=3e-3, bending=0.045, steps=4
