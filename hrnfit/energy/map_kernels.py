@@ -81,7 +81,9 @@ def variation(
 
 
 @kernel
-def _second(base, row, column, dr, dc, height, width, c, scale, used, C: tl.constexpr, KIND: tl.constexpr):
+def _second(
+    base, row, column, dr, dc, height, width, c, scale, used, C: tl.constexpr, KIND: tl.constexpr
+):
     """Value and slope of the second difference along (dr, dc) whose first texel is here; 0 where invalid."""
     valid = _used(used, row, column, height, width)
     valid *= _used(used, row + dr, column + dc, height, width)
@@ -125,14 +127,10 @@ def bending(
         slope = tl.zeros([BLOCK], maps.dtype.element_ty)
         for k in tl.static_range(3):
             weight = -2.0 if k == 1 else 1.0
-            value, du = _second(
-                base, row, column - k, 0, 1, height, width, c, uu, used, C, KIND
-            )
+            value, du = _second(base, row, column - k, 0, 1, height, width, c, uu, used, C, KIND)
             slope += weight * uu * du
             total += value if k == 0 else 0.0
-            value, dv = _second(
-                base, row - k, column, 1, 0, height, width, c, vv, used, C, KIND
-            )
+            value, dv = _second(base, row - k, column, 1, 0, height, width, c, vv, used, C, KIND)
             slope += weight * vv * dv
             total += value if k == 0 else 0.0
         for k in tl.static_range(4):
