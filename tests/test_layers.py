@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "derivative",
         "first_bytes",
         "inert_pickle",
+        "lazy",
         "licences",
         "quiet",
         "tree",

@@ -43,7 +43,7 @@ def assemble(
     albedo = scene.predict(state, 64).albedo_map.clamp(0.0, 1.0).cpu()
     normal = normal_map(scene, state, fused)
     model, state = scene.model.to("cpu"), state.to("cpu")
-    cpu = replace(scene, model=model, _operators={})
+    cpu = replace(scene, model=model)
     operator = cpu.operator(state.deformation.shape[0])
     maps = Maps(
         deformation=state.deformation,

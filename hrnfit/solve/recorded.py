@@ -36,9 +36,17 @@ class Recording:
 
     def replay(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The outputs for these inputs, valid until the next replay."""
+        self.load(inputs)
+        return self.again()
+
+    def load(self, inputs: tuple[Tensor, ...]) -> None:
+        """Copy inputs into the buffers."""
         for buffer, value in zip(self.inputs, inputs, strict=True):
             if buffer.data_ptr() != value.data_ptr():
                 buffer.copy_(value)
+
+    def again(self) -> tuple[Tensor, ...]:
+        """The outputs for what the buffers hold, as a function leaves them that moves its inputs."""
         self.graph.replay()
         return self.outputs
 
@@ -65,9 +73,23 @@ def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> t
     the device of the inputs are added here. The outputs are overwritten by the next call with this key: copy what
     shall last. On the CPU, and inside `without_recording`, the function is simply called.
     """
-    device = inputs[0].device
-    if device.type != "cuda" or _kept.off:
+    if not records(inputs[0].device):
         return function(*inputs)
+    return recording(key, function, inputs).replay(inputs)
+
+
+def records(device: torch.device) -> bool:
+    """Whether computations on the device are recorded here."""
+    return device.type == "cuda" and not _kept.off
+
+
+def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
+    """The recording kept under `key` (see `replayed`), made with these inputs if there is none; not replayed.
+
+    For functions that move some of their inputs in place, whose buffers are then the state: load them once,
+    and replay with `again`.
+    """
+    device = inputs[0].device
     full = (key, device, *((tuple(x.shape), x.dtype) for x in inputs))
     found = _kept.recordings.get(full)
     if found is None:
@@ -79,7 +101,7 @@ def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> t
         while len(_kept.recordings) > MOST:
             _kept.recordings.popitem(last=False)
     _kept.recordings.move_to_end(full)
-    return found.replay(inputs)
+    return found
 
 
 def forget_recordings() -> None:
