@@ -87,7 +87,7 @@ def all_lights(
     plain = weight[:, None].expand_as(target)
     identity = torch.eye(9, dtype=colour.dtype, device=colour.device)
     bands = ridge * identity
-    bands[0, 0] = 0.0
+    bands[0, 0].zero_()
     mass = _summed(member, plain.sum(-1)).clamp_min(1e-9)  # (G, 3)
     light, robust = colour.new_zeros(len(before), 3, 9), plain
     for _ in range(ROBUST_ROUNDS):
