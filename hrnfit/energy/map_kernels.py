@@ -70,9 +70,9 @@ def variation(
     for c in tl.static_range(C):
         m = _texel(base, row, column, height, width, c, C)
         u1, du1 = rho((_texel(base, row, column + 1, height, width, c, C) - m) * ku, KIND)
-        u0, du0 = rho((m - _texel(base, row, column - 1, height, width, c, C)) * ku, KIND)
+        _, du0 = rho((m - _texel(base, row, column - 1, height, width, c, C)) * ku, KIND)
         v1, dv1 = rho((_texel(base, row + 1, column, height, width, c, C) - m) * kv, KIND)
-        v0, dv0 = rho((m - _texel(base, row - 1, column, height, width, c, C)) * kv, KIND)
+        _, dv0 = rho((m - _texel(base, row - 1, column, height, width, c, C)) * kv, KIND)
         total += right * u1 + below * v1
         slope = (left * du0 - right * du1) * ku + (above * dv0 - below * dv1) * kv
         tl.store(grad + start + at * C + c, slope * share, mask=inside)
@@ -81,7 +81,9 @@ def variation(
 
 
 @kernel
-def _second(base, row, column, dr, dc, height, width, c, scale, used, C: tl.constexpr, KIND: tl.constexpr):
+def _second(
+    base, row, column, dr, dc, height, width, c, scale, used, C: tl.constexpr, KIND: tl.constexpr
+):
     """Value and slope of the second difference along (dr, dc) whose first texel is here; 0 where invalid."""
     valid = _used(used, row, column, height, width)
     valid *= _used(used, row + dr, column + dc, height, width)
@@ -125,14 +127,10 @@ def bending(
         slope = tl.zeros([BLOCK], maps.dtype.element_ty)
         for k in tl.static_range(3):
             weight = -2.0 if k == 1 else 1.0
-            value, du = _second(
-                base, row, column - k, 0, 1, height, width, c, uu, used, C, KIND
-            )
+            value, du = _second(base, row, column - k, 0, 1, height, width, c, uu, used, C, KIND)
             slope += weight * uu * du
             total += value if k == 0 else 0.0
-            value, dv = _second(
-                base, row - k, column, 1, 0, height, width, c, vv, used, C, KIND
-            )
+            value, dv = _second(base, row - k, column, 1, 0, height, width, c, vv, used, C, KIND)
             slope += weight * vv * dv
             total += value if k == 0 else 0.0
         for k in tl.static_range(4):

@@ -15,9 +15,7 @@ _ROWS: MutableMapping[Tensor, tuple[Tensor, Tensor]] = WeakIdKeyDictionary()
 """By the tensor of a landmark set's triangles."""
 
 
-def landmark_rows(
-    model: FaceModel, scheme: str
-) -> tuple[Int[Tensor, "L 3"], Float[Tensor, "L 3"]]:
+def landmark_rows(model: FaceModel, scheme: str) -> tuple[Int[Tensor, "L 3"], Float[Tensor, "L 3"]]:
     """Vertices and weights of each landmark; of missing ones the middle of the first triangle."""
     marks = model.landmarks[scheme]
     if marks.triangles not in _ROWS:

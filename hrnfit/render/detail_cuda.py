@@ -31,7 +31,12 @@ def cuda_view_detail(
 
 
 def _plain(
-    positions: Tensor, normals: Tensor, displacement: Tensor, mask: Tensor, frame: Tensor, rows: Tensor
+    positions: Tensor,
+    normals: Tensor,
+    displacement: Tensor,
+    mask: Tensor,
+    frame: Tensor,
+    rows: Tensor,
 ) -> Tensor:
     return detail_normals(positions[frame], normals[frame], displacement[rows], mask > 0)
 

@@ -188,9 +188,7 @@ def gather_surface(
 
 
 @kernel
-def gather_displacement(
-    by_u, by_v, mask, rows, out, views, height, width, BLOCK: tl.constexpr
-):
+def gather_displacement(by_u, by_v, mask, rows, out, views, height, width, BLOCK: tl.constexpr):
     """d loss / d displacement map `program_id(1)`, over the views that use it."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     texels = height * width
@@ -199,10 +197,6 @@ def gather_displacement(
     total = tl.zeros([BLOCK], by_u.dtype.element_ty)
     for view in range(views):
         if tl.load(rows + view) == own:
-            total += _gathered(
-                by_u + 4 * texels * view, mask, at, 0, 1, 3, inside, height, width
-            )
-            total += _gathered(
-                by_v + 4 * texels * view, mask, at, 1, 0, 3, inside, height, width
-            )
+            total += _gathered(by_u + 4 * texels * view, mask, at, 0, 1, 3, inside, height, width)
+            total += _gathered(by_v + 4 * texels * view, mask, at, 1, 0, 3, inside, height, width)
     tl.store(out + own * texels + at, total, mask=inside)
