@@ -118,9 +118,7 @@ def _mm(prediction: Prediction, views: WorkingViews) -> Tensor:
 
 
 def _outline(p: Prediction) -> tuple[Tensor, Tensor]:
-    return _kept(
-        p, "outline", lambda: seen.outline_of(p.points, p.model.faces, p.raster.triangle)
-    )
+    return _kept(p, "outline", lambda: seen.outline_of(p.points, p.model.faces, p.raster.triangle))
 
 
 _LANDMARKS: MutableMapping[Tensor, tuple[Tensor, Tensor]] = WeakIdKeyDictionary()
