@@ -29,6 +29,10 @@ install_import_hook("hrnfit", "tests.typecheck.check")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+# Before Triton is imported: without a GPU its kernels run in Python, on CPU tensors.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 

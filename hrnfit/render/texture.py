@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hrnfit.render.backend import chosen_backend, rasterizer
 from hrnfit.render.rasterizer import Raster
 
 
@@ -79,11 +80,10 @@ def uv_interpolate(
         barycentric=raster.barycentric.to(vertices.dtype).expand(n, *size, 3),
         depth=raster.barycentric.new_zeros(()).expand(n, *size),
     )
-    if vertices.device.type == "cpu":
-        from hrnfit.render.cpu import CpuRasterizer as Backend  # local: numba
-    else:
-        from hrnfit.render.reference import ReferenceRasterizer as Backend
-    out = Backend().interpolate(flat, views, raster.faces)
+    name = chosen_backend("auto", vertices.device)
+    # nvdiffrast would cut the barycentrics to two, and has no second derivative
+    backend = rasterizer("reference" if name == "nvdiffrast" else name, vertices.device)
+    out = backend.interpolate(flat, views, raster.faces)
     return out.reshape(*batch, *out.shape[1:])
 
 
