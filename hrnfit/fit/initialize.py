@@ -102,7 +102,6 @@ def initialize(
 class _Fitted:
     leaves: Leaves
     reference: Float[Tensor, "T 4 4"]
-    energy: float
     views: tuple[LandmarkView, ...]
     blocks: tuple[LandmarkBlock | WhitenedLandmarkBlock, ...]
     """One per view."""
@@ -207,9 +206,7 @@ def _refine_near(
     solution = solver.minimize_function(grouped.equations, grouped.energy, leaves, bounds)
     moved = solution.leaves
     zero, reference = rebase(moved["pose"], reference)
-    leaves = {**moved, "pose": zero}
-    energy = solution.energies[-1]
-    return _Fitted(leaves, reference, energy, tuple(views), tuple(blocks), moved)
+    return _Fitted({**moved, "pose": zero}, reference, tuple(views), tuple(blocks), moved)
 
 
 def _focal_deviations(
