@@ -47,9 +47,6 @@ class Scene:
     embedding: Embedding | None = None
     """What the perceptual term compares faces with; set by `fit/embedding.py`."""
     _windows: dict[int, WorkingViews] = field(default_factory=dict)
-    _texels: dict[int, Texels] = field(default_factory=dict)
-    _operators: dict[int, DeformationOperator] = field(default_factory=dict)
-    _charts: dict[int, UvRaster] = field(default_factory=dict)
     _sources: list[WindowSource] = field(default_factory=list)
     """Photographs ready to be cut, of this scene's views and of some that were asked for before."""
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import torch
 
 from hrnfit.render.rasterizer import Rasterizer
 
-BACKENDS = ("auto", "cpu", "reference", "nvdiffrast")
+BACKENDS = ("auto", "cpu", "cuda", "reference", "nvdiffrast")
+
+MISSING_TRITON = (
+    "the renderer 'cuda' needs the optional package triton (Linux, comes with torch for CUDA): "
+    "pip install 'hrnfit[gpu]'; without it take the renderer 'cpu'"
+)
 
 
 def chosen_backend(name: str, device: str | torch.device) -> str:
@@ -15,14 +22,16 @@ def chosen_backend(name: str, device: str | torch.device) -> str:
         raise ValueError(f"renderer {name!r}: expected one of {', '.join(BACKENDS)}")
     if name != "auto":
         return name
-    return "cpu" if torch.device(device).type == "cpu" else "nvdiffrast"
+    if torch.device(device).type == "cpu":
+        return "cpu"
+    return "cuda" if find_spec("triton") is not None else "nvdiffrast"
 
 
 def rasterizer(name: str = "auto", device: str | torch.device = "cpu") -> Rasterizer:
     """The renderer `name` for tensors on `device`.
 
-    `auto` takes `cpu` there and `nvdiffrast` on CUDA. Raises ValueError for a name or a device that
-    does not fit, ImportError when an optional package is missing.
+    `auto` takes `cpu` there and `cuda` on CUDA, or `nvdiffrast` where Triton is missing. Raises
+    ValueError for a name or a device that does not fit, ImportError when an optional package is missing.
     """
     device = torch.device(device)
     name = chosen_backend(name, device)
@@ -40,6 +49,13 @@ def rasterizer(name: str = "auto", device: str | torch.device = "cpu") -> Raster
         from hrnfit.render.cpu import CpuRasterizer
 
         return CpuRasterizer()
+    if name == "cuda":
+        try:
+            from hrnfit.render.cuda import CudaRasterizer
+        except ModuleNotFoundError as error:
+            raise ImportError(MISSING_TRITON) from error
+
+        return CudaRasterizer()
     from hrnfit.render.nvdiffrast import NvdiffrastRasterizer
 
     return NvdiffrastRasterizer(device)

@@ -128,7 +128,7 @@ def check_points(points: Tensor) -> None:
     if points.device.type != "cpu":
         raise ValueError(
             f"the cpu renderer got points on {points.device}; "
-            "move them to the CPU or take rasterizer('nvdiffrast')"
+            "move them to the CPU or take rasterizer('cuda', device)"
         )
     if points.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"points: expected float32 or float64, got {points.dtype}")

@@ -27,7 +27,7 @@ class Raster:
 
 @runtime_checkable
 class Rasterizer(Protocol):
-    """Backend: `reference`, `cpu`, `nvdiffrast`."""
+    """Backend: `reference`, `cpu`, `cuda`, `nvdiffrast`."""
 
     def rasterize(
         self, points: Float[Tensor, "V N 3"], faces: Int[Tensor, "F 3"], height: int, width: int

@@ -1,0 +1,43 @@
+"""Triton kernels: the only place that knows Triton's options. Imported by modules of kernels alone, which
+themselves are imported when a CUDA device is used: the library works without Triton.
+
+With `TRITON_INTERPRET=1`, set before Triton is imported, kernels run on CPU tensors in plain Python, for tests.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+import triton
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on", "y")
+"""Whether kernels run in Python. A program costs milliseconds there, so blocks are made large."""
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile on first use; Triton keeps the machine code on disk."""
+    # run-time type checking wraps every function of a module, and Triton reads the source
+    return triton.jit(inspect.unwrap(function))
+
+
+def blocks(items: int, block: int) -> tuple[int]:
+    """Grid of programs that take `block` items each."""
+    return (triton.cdiv(items, block),)
+
+
+def width_of(block: int) -> int:
+    """The block size to launch with: as asked for on a device, at least 2048 in the interpreter."""
+    return max(block, 2048) if INTERPRETED else block
+
+
+@cache
+def persistent(device: torch.device, per_processor: int = 4) -> int:
+    """Programs that fill the device once: for work whose amount only the device knows."""
+    if device.type != "cuda":
+        return 2
+    return per_processor * torch.cuda.get_device_properties(device).multi_processor_count
