@@ -75,9 +75,10 @@ def prepare(
     remains; a calibrated view from the side needs no landmarks of its own.
     """
     views, warnings, asked = with_landmarks(views, detector)
-    check_rig(landmark_views(views, model))
+    found = landmark_views(views, model)
+    check_rig(found)
     focal_known = [view.focal_known for view in views]
-    start = initialize(views, model, focal_known, recipe.start)
+    start = initialize(views, model, focal_known, recipe.start, found)
     fates = _without_landmarks(views, start)
     left_out = {*start.dropped, *(name for name, fate in fates.items() if fate == BLIND)}
     kept = [i for i, view in enumerate(views) if view.name not in left_out]

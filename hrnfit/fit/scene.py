@@ -74,12 +74,13 @@ class Scene:
         native = int((self.boxes[:, 2] - self.boxes[:, 0]).max().ceil())
         size = min(size, max(64, native))
         if size not in self._windows:
-            made = self._source().windows(self.boxes, size, self.model.uv.dtype)
+            made = self.photographs.windows(self.boxes, size, self.model.uv.dtype)
             self._windows[size] = made
         return self._windows[size]
 
-    def _source(self) -> WindowSource:
-        """The photographs, prepared once per fit: a stage frames anew, and few replace views."""
+    @property
+    def photographs(self) -> WindowSource:
+        """The photographs on the device, prepared once per fit: a stage frames anew, and few replace views."""
         for source in self._sources:
             if _are_same(source.views, self.views):
                 return source
@@ -113,10 +114,9 @@ class Scene:
     def framed(self, state: FaceState, margin: float = 0.06) -> Scene:
         """The same scene with windows around the face as it projects now."""
         onto = partial(torch.Tensor.to, device=self.device, dtype=torch.float32)
-        K = onto(torch.stack([view.camera.K for view in self.views]))
+        K = onto(self.photographs.K)
         K = torch.cat([K[:, :, :2] * onto(state.log_focal).exp()[:, None, None], K[:, :, 2:]], 2)
-        cameras = onto(torch.stack([view.camera.T_cam_world for view in self.views]))
-        T = pose_matrix(onto(state.camera), cameras)
+        T = pose_matrix(onto(state.camera), onto(self.photographs.T_cam_world))
         x_cam = self.world(state)[self.sharing.frame] @ T[:, :3, :3].mT + T[:, None, :3, 3]
         pixels = (x_cam / x_cam[..., 2:]) @ K[:, :2].mT
         return replace(self, boxes=face_boxes(pixels, margin).cpu(), _windows={})

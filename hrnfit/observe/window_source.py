@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import cached_property
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -12,21 +13,12 @@ from torch import Tensor
 
 from hrnfit.observe.device_windows import DevicePhotographs
 from hrnfit.observe.observation import View, WorkingViews
-from hrnfit.observe.working import PinholeLandmarks, pinhole_landmarks, working_views
-
-
-@runtime_checkable
-class WindowSource(Protocol):
-    """Photographs with all that windows of any place and size have in common."""
-
-    @property
-    def views(self) -> tuple[View, ...]: ...
-
-    def windows(
-        self, boxes: Float[Tensor, "V 4"], size: int, dtype: torch.dtype = torch.float32
-    ) -> WorkingViews:
-        """Windows of `size` px around boxes of undistorted pixels."""
-        ...
+from hrnfit.observe.working import (
+    PinholeLandmarks,
+    pinhole_landmarks,
+    stacked,
+    working_views,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +26,21 @@ class HostPhotographs:
     """Photographs in the host's memory."""
 
     views: tuple[View, ...]
-    marks: PinholeLandmarks
+
+    @cached_property
+    def marks(self) -> PinholeLandmarks:
+        """Undistorted landmarks."""
+        return pinhole_landmarks(self.views)
+
+    @cached_property
+    def K(self) -> Float[Tensor, "V 3 3"]:
+        """Pinholes of the photographs, px, float64."""
+        return stacked([view.camera.K for view in self.views])
+
+    @cached_property
+    def T_cam_world(self) -> Float[Tensor, "V 4 4"]:
+        """float64."""
+        return stacked([view.camera.T_cam_world for view in self.views])
 
     def windows(
         self, boxes: Float[Tensor, "V 4"], size: int, dtype: torch.dtype = torch.float32
@@ -43,8 +49,12 @@ class HostPhotographs:
         return working_views(self.views, boxes, size, dtype, self.marks)
 
 
+WindowSource: TypeAlias = HostPhotographs | DevicePhotographs
+"""Photographs with all that windows of any place and size have in common."""
+
+
 def window_source(views: Sequence[View], device: torch.device) -> WindowSource:
     """Photographs that give windows on a device."""
     if device.type == "cpu":
-        return HostPhotographs(tuple(views), pinhole_landmarks(views))
-    return DevicePhotographs.of(views, device)
+        return HostPhotographs(tuple(views))
+    return DevicePhotographs(tuple(views), device)

@@ -130,6 +130,11 @@ def common_scheme(landmarks: Sequence[Landmarks | None]) -> tuple[Landmarks | No
     )
 
 
+def stacked(matrices: Sequence[Tensor]) -> Float[Tensor, "V m n"]:
+    """Matrices of the views' cameras, float64, on the host."""
+    return torch.stack([matrix.detach().double().cpu() for matrix in matrices])
+
+
 @dataclass(frozen=True)
 class PinholeLandmarks:
     """Landmarks of all views in one scheme, undistorted: what does not depend on the windows. float64."""
