@@ -76,7 +76,9 @@ class Shortage:
             facts.append(f"{gigabytes(self.free)} of {gigabytes(self.total)} were free")
         if self.needed:
             facts.append(f"the whole fit needs up to {gigabytes(self.needed)}")
-        rest = "; what was finished is in the error's `partial`" if kept else ""
+        rest = (
+            "; the stages that were finished are a result of their own (`partial`)" if kept else ""
+        )
         return f"{', '.join(facts)}; {ADVICE[self.device.type]}{rest}"
 
 

@@ -100,7 +100,7 @@ def test_on_request_the_first_failure_ends_the_batch_and_keeps_what_was_fitted()
 
 def test_faulty_input_ends_a_strict_batch_before_any_work(monkeypatch):
     monkeypatch.setattr(batch_work.BatchWork, "_fit", None)
-    with pytest.raises(BatchError, match="subject 'subject_1': .*no such image"):
+    with pytest.raises(BatchError, match=r"subject 'subject_1': .*no such image"):
         batch([THREE[0], hrnfit.Capture("no/such/photograph.png")], on_error="raise")
 
 
