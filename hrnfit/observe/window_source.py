@@ -1,9 +1,13 @@
-"""Who cuts the windows of a fit: the host (`working.py`), or the device that its photographs are kept on."""
+"""Who cuts the windows of a fit: the host (`working.py`), or the device that its photographs are kept on.
+
+Photographs of many megapixels can be larger than all else of a fit together: 16 of 45 megapixels take 19 GB. Beyond a
+share of the device they stay on the host, which cuts the same windows, slower, and sends them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -13,6 +17,12 @@ from torch import Tensor
 from hrnfit.observe.device_windows import DevicePhotographs
 from hrnfit.observe.observation import View, WorkingViews
 from hrnfit.observe.working import PinholeLandmarks, pinhole_landmarks, working_views
+
+CPU = torch.device("cpu")
+MOST_OF_DEVICE = 0.15
+"""Share of the device's memory that photographs may take; several fits run there side by side."""
+PER_PIXEL = 27
+"""Bytes on the device: colour and mask in float32, and their block means, two thirds as much at most."""
 
 
 @runtime_checkable
@@ -35,16 +45,31 @@ class HostPhotographs:
 
     views: tuple[View, ...]
     marks: PinholeLandmarks
+    device: torch.device = CPU
+    """Where the windows go."""
 
     def windows(
         self, boxes: Float[Tensor, "V 4"], size: int, dtype: torch.dtype = torch.float32
     ) -> WorkingViews:
         """Windows of `size` px around boxes of undistorted pixels."""
-        return working_views(self.views, boxes, size, dtype, self.marks)
+        made = working_views(self.views, boxes, size, dtype, self.marks)
+        if self.device.type == "cpu":
+            return made
+        tensors = {n: x.to(self.device) for n, x in vars(made).items() if isinstance(x, Tensor)}
+        return replace(made, **tensors)
 
 
 def window_source(views: Sequence[View], device: torch.device) -> WindowSource:
     """Photographs that give windows on a device."""
-    if device.type == "cpu":
-        return HostPhotographs(tuple(views), pinhole_landmarks(views))
+    if device.type == "cpu" or photograph_bytes(views) > MOST_OF_DEVICE * _memory(device):
+        return HostPhotographs(tuple(views), pinhole_landmarks(views), device)
     return DevicePhotographs.of(views, device)
+
+
+def photograph_bytes(views: Sequence[View]) -> int:
+    """Memory of the views' photographs on a device."""
+    return PER_PIXEL * sum(view.image.shape[0] * view.image.shape[1] for view in views)
+
+
+def _memory(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).total_memory
