@@ -16,11 +16,13 @@ from torch import Tensor
 
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import pose_matrix
+from hrnfit.geometry.rows import project_frames, weighted_rows
 from hrnfit.lazy import Fixed, lazy
 from hrnfit.model.deformation import DeformationOperator
 from hrnfit.model.face_model import FaceModel
+from hrnfit.model.landmark_rows import landmark_rows
 from hrnfit.observe.observation import WorkingViews
-from hrnfit.render.detail import detail_normals
+from hrnfit.render.detail import view_detail
 from hrnfit.render.rasterizer import Raster, Rasterizer
 from hrnfit.render.shade import safe_normalize, shade
 from hrnfit.render.texture import UvRaster, resized_map, uv_interpolate
@@ -111,25 +113,18 @@ class Prediction:
     @lazy(*SURFACE, *CAMERA)
     def points(self) -> Float[Tensor, "V N 3"]:
         """Vertices in every window: x, y px and camera depth mm."""
-        return self.project(self.vertices_world[self.sharing.frame])
+        return self._project(self.vertices_world)
 
-    def project(self, x_world: Float[Tensor, "V P 3"]) -> Float[Tensor, "V P 3"]:
-        """World points per view as window x, y px and camera depth mm."""
+    def _project(self, x_world: Float[Tensor, "T P 3"]) -> Float[Tensor, "V P 3"]:
+        """World points per frame as window x, y px and camera depth mm per view."""
         K, T = self.projection.K, self.projection.T_cam_world
-        x_cam = x_world @ T[:, :3, :3].mT + T[:, None, :3, 3]
-        depth = x_cam[..., 2:]
-        pixels = (x_cam / depth) @ K[:, :2].mT
-        return torch.cat([pixels, depth], dim=-1)
+        return project_frames(x_world, self.sharing.frame, K, T)
 
     def landmark_points(self, scheme: str) -> Float[Tensor, "V L 2"]:
         """Model landmarks in every window, px; missing ones at the first triangle."""
-        marks = self.model.landmarks[scheme]
-        corners = self.model.faces.long()[marks.triangles.long().clamp_min(0)]
-        world = self.vertices_world[self.sharing.frame][:, corners]
-        # missing points have no weights, and the world's origin may lie in a camera's own plane
-        weights = torch.where(marks.triangles[:, None] < 0, 1.0 / 3.0, marks.barycentric)
-        points = (world * weights[..., None].to(world)).sum(-2)
-        return self.project(points)[..., :2]
+        corners, weights = landmark_rows(self.model, scheme)
+        points = weighted_rows(self.vertices_world, corners, weights.to(self.vertices_world))
+        return self._project(points)[..., :2]
 
     @lazy(*SURFACE, *CAMERA)
     def raster(self) -> Raster:
@@ -148,17 +143,17 @@ class Prediction:
     @lazy(*SURFACE, "displacement")
     def detail_map(self) -> Float[Tensor, "V H W 3"]:
         """World normals in UV per view, tilted by its displacement map (HRN sec. 3.2)."""
-        positions, normals = self.detail_surface
-        displacement = self.state.displacement[self.sharing.displacement]
-        raster = self.chart(displacement.shape[-1])
-        return detail_normals(positions, normals, displacement, raster.mask)
+        chart = self.chart(self.state.displacement.shape[-1])
+        displacement, sharing = self.state.displacement, self.sharing
+        rows = sharing.displacement
+        return view_detail(*self.detail_surface, displacement, chart.mask, sharing.frame, rows)
 
     @lazy(*SURFACE)
-    def detail_surface(self) -> tuple[Float[Tensor, "V H W 3"], Float[Tensor, "V H W 3"]]:
-        """Positions, mm, and unit normals in UV of the undisplaced surface, world, per view."""
-        frame, raster = self.sharing.frame, self.chart(self.state.displacement.shape[-1])
-        positions = uv_interpolate(self.vertices_world, raster)[frame]
-        return positions, safe_normalize(uv_interpolate(self.normals_world, raster))[frame]
+    def detail_surface(self) -> tuple[Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"]]:
+        """Positions, mm, and unit normals in UV of the undisplaced surface, world, per frame."""
+        chart = self.chart(self.state.displacement.shape[-1])
+        normals = safe_normalize(uv_interpolate(self.normals_world, chart))
+        return uv_interpolate(self.vertices_world, chart), normals
 
     @lazy(*SURFACE, *CAMERA)
     def uv(self) -> Float[Tensor, "V S S 2"]:

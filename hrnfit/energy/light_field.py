@@ -86,6 +86,7 @@ def _solve(
     right = torch.einsum("vpn,vpc->vnc", weighted, colour - mean).flatten(0, 1)
     # views that share no skin have no light to compare: the floor then gives none, not a singular system
     evidence = (weight.sum() / views).clamp_min(1e-6)
-    ridge = RIDGE * evidence * torch.eye(views * n).to(system)
-    solved = torch.linalg.solve((system + ridge).double(), right.double())
+    ridge = RIDGE * evidence * torch.eye(views * n, dtype=system.dtype, device=system.device)
+    # not `solve`, which asks the device whether it is singular; the ridge keeps it from being so
+    solved = torch.linalg.solve_ex((system + ridge).double(), right.double()).result
     return solved.to(colour).view(views, n, -1)

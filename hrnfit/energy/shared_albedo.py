@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.energy.filters import gaussian_blur, slopes
 from hrnfit.energy.photometric import VISIBLY_WRONG
 from hrnfit.energy.pieces import by_pieces, pieces
 from hrnfit.energy.texels import Texels
@@ -47,25 +48,28 @@ class TexelSource:
 
 
 def texel_source(views: WorkingViews, blur: float) -> TexelSource:
-    """Log-encoded windows, blurred by `blur` px (0: not), in units of `VISIBLY_WRONG`.
+    """Windows as `encoded_windows`."""
+    return TexelSource(encoded_windows(views.images, views.masks, blur))
+
+
+def encoded_windows(
+    images: Float[Tensor, "V S S 3"], masks: Float[Tensor, "V S S"], blur: float
+) -> Float[Tensor, "V 10 S S"]:
+    """`TexelSource.channels` of windows (linear RGB): log-encoded, blurred by `blur` px (0: not), in units of
+    `VISIBLY_WRONG`.
 
     Only what is inside the mask is blurred: backdrop that bleeds over the outline made the true
     surface cost 2 to 5 times as much (synthetic rig, blur 1.5 px).
     """
-    from kornia.filters import gaussian_blur2d, spatial_gradient  # local: 0.2 s
-
-    colour = log_encoded(views.images).movedim(-1, 1) / VISIBLY_WRONG
+    colour = log_encoded(images).movedim(-1, 1) / VISIBLY_WRONG
     if blur > 0:
-        taps = 2 * round(3 * blur) + 1
-        inside = (views.masks > 0.99).to(colour)[:, None]
+        inside = (masks > 0.99).to(colour)[:, None]
         planes = torch.cat([colour * inside, inside], dim=1)
-        blurred = gaussian_blur2d(planes, (taps, taps), (blur, blur))
+        blurred = gaussian_blur(planes, blur, "reflect")
         share = blurred[:, 3:]
         colour = torch.where(share > 1e-3, blurred[:, :3] / share.clamp_min(1e-3), colour)
-    slope = spatial_gradient(colour)
-    return TexelSource(
-        torch.cat([colour, slope[:, :, 0], slope[:, :, 1], views.masks[:, None]], dim=1)
-    )
+    slope = slopes(colour)
+    return torch.cat([colour, slope[:, :, 0], slope[:, :, 1], masks[:, None]], dim=1)
 
 
 @dataclass(frozen=True)
@@ -202,8 +206,6 @@ def smooth_offset(
     highlights pull the surface by 1 mm and more, twice of it did too (rig, five views: 95th percentile
     0.62 mm at 0.015, 0.84 at 0.02, 1.02 at 0.03, 1.43 with no offset).
     """
-    from kornia.filters import gaussian_blur2d  # local: 0.2 s
-
     size = raster.size
     shrink = max(1, int(sigma * size / 2))
     against = texels.colour - agreed.mean
@@ -212,9 +214,7 @@ def smooth_offset(
     image = planes.new_zeros(len(planes), 4, size * size)
     image.index_copy_(2, raster.flat, planes.movedim(-1, 1))
     image = torch.nn.functional.avg_pool2d(image.view(-1, 4, size, size), shrink, ceil_mode=True)
-    width = sigma * size / shrink
-    taps = 2 * round(3 * width) + 1
-    image = gaussian_blur2d(image, (taps, taps), (width, width), border_type="constant")
+    image = gaussian_blur(image, sigma * size / shrink, "constant")
     full = torch.nn.functional.interpolate(image, scale_factor=shrink, mode="bilinear")
     smooth = full[..., :size, :size].flatten(2)[:, :, raster.flat].movedim(1, -1)
     return smooth[..., :3] / smooth[..., 3:].clamp_min(1e-6)

@@ -27,8 +27,8 @@ from hrnfit.fit.albedo_solve import (
     spread_offset,
 )
 from hrnfit.fit.light_solve import solve_light
+from hrnfit.fit.model_constants import constants_of
 from hrnfit.fit.scene import Scene
-from hrnfit.geometry.kept import Kept
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.model.face_model import FaceModel
 from hrnfit.render.shade import sh_basis
@@ -38,9 +38,6 @@ from hrnfit.state import FaceState
 
 ROUNDS = 6
 """Alternations; the fit of light changes by less than 1 % after four."""
-
-_modes: Kept[Tensor] = Kept()
-"""Albedo modes at `COARSE` texels, by model: 3 MB; making them takes hundreds of launches."""
 
 
 @torch.no_grad()
@@ -54,7 +51,9 @@ def fit_appearance(
     settings = settings or AppearanceSettings()
     resolution, model = state.albedo_map.shape[0], scene.model
     colour, weight, normals = _observed(scene, state, size, resolution)
-    modes = _modes.of(model, COARSE, lambda: albedo_modes(model, COARSE))
+    # 3 MB of the model's constants, and hundreds of launches
+    make = partial(albedo_modes, model, COARSE)
+    modes = constants_of(model).once(("albedo modes", COARSE), make, model.uv.device)
     solve = partial(_alternated, model, modes, scene.texels(resolution), settings)
     row = scene.sharing.light.to(colour.device)
     key = ("appearance", id(model), resolution, settings)

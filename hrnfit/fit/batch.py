@@ -17,14 +17,13 @@ from hrnfit.fit.device import numbered
 from hrnfit.fit.fit import fit
 from hrnfit.fit.licensing import choose_device, planned_parts
 from hrnfit.fit.memory import workers_that_fit
+from hrnfit.fit.named_model import model_and_file
 from hrnfit.fit.recipe import Recipe, load_recipe
-from hrnfit.fit.record import model_file
 from hrnfit.fit.result import FitResult
 from hrnfit.infer.load_networks import load_networks
 from hrnfit.infer.networks import Networks
 from hrnfit.licences import check_commercial
 from hrnfit.model.face_model import FaceModel
-from hrnfit.model.load import load_model
 from hrnfit.observe.landmarks import LandmarkDetector
 
 
@@ -70,7 +69,7 @@ def fit_batch(
         raise ValueError(f"workers: expected at least 1, got {workers}")
     subjects = named_captures(captures)
     where = numbered(choose_device(device, commercial)[0])
-    face = load_model(model) if isinstance(model, (str, Path)) else model
+    face, file = model_and_file(model)
     if commercial:
         check_commercial(planned_parts(face.info, where, None))
     if isinstance(recipe, (str, Path)):
@@ -96,7 +95,7 @@ def fit_batch(
         progress=progress,
         finish=_one_at_a_time(finish) if save is None else partial(_saved, Path(save)),
         stop_on_error=on_error == "raise",
-        shared=(face, model_file(model)),
+        shared=(face, file),
         outcomes=[None] * len(subjects),
     )
     return batch.run(workers or workers_that_fit(where, len(subjects)))

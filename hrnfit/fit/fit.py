@@ -24,17 +24,18 @@ from hrnfit.fit.licensing import (
     choose_device,
     planned_parts,
 )
+from hrnfit.fit.named_model import model_and_file
 from hrnfit.fit.network_start import begun_with_networks
 from hrnfit.fit.out_of_memory import is_out_of_memory
+from hrnfit.fit.photographs import started_photograph
 from hrnfit.fit.prepare import Prepared, prepare
 from hrnfit.fit.recipe import Recipe, load_recipe
-from hrnfit.fit.record import Record, model_file, provenance
+from hrnfit.fit.record import Record, provenance
 from hrnfit.fit.result import FitResult
 from hrnfit.fit.stages import Callback, Done, Progress, each_stage
 from hrnfit.infer.networks import Networks
 from hrnfit.licences import check_commercial
 from hrnfit.model.face_model import FaceModel
-from hrnfit.model.load import load_model
 from hrnfit.observe.landmarks import LandmarkDetector
 from hrnfit.observe.load import Cameras, GivenLandmarks, Images, Masks, load_views
 from hrnfit.observe.observation import View
@@ -94,7 +95,7 @@ def fit(
     if progress is not None:
         check_kind("progress", progress, (Callable,), "a function that takes a Progress")  # type: ignore[arg-type]
     where, told = choose_device(device, commercial)
-    face = load_model(model) if isinstance(model, (str, Path)) else model
+    face, file = model_and_file(model)
     parts = planned_parts(face.info, where, start)
     if commercial:
         check_commercial(parts)
@@ -113,10 +114,12 @@ def fit(
         device=where,
         began=began,
         warnings=(*told, *warnings),
-        provenance=provenance(chosen, face, images, where, model_file(model)),
+        provenance=provenance(chosen, face, images, where, file),
         parts=(*parts, *learned),
         commercial=commercial,
     )
+    for view in views:
+        started_photograph(view.image)  # done when the result needs it
     begun, done = None, None
     with current_device(where):
         try:

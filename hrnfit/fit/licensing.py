@@ -141,7 +141,8 @@ def earlier_parts(provenance: Mapping[str, Any]) -> tuple[Part, ...]:
     recorded = recorded_parts(provenance)
     if recorded or "device" not in provenance:
         return recorded
-    return (renderer_part(str(provenance["device"])),)
+    on_cpu = torch.device(str(provenance["device"])).type == "cpu"
+    return (known_part("renderer", "cpu" if on_cpu else "nvdiffrast"),)  # then the only one on CUDA
 
 
 def licence_line(provenance: Mapping[str, Any]) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ import hrnfit
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
 from hrnfit.fit.fallback import alone, give_back, on_the_cpu
+from hrnfit.fit.input_hashes import input_hashes
 from hrnfit.fit.licensing import detector_parts, licence_record, solver_parts
 from hrnfit.fit.out_of_memory import OutOfMemoryError, Shortage, is_out_of_memory
 from hrnfit.fit.prepare import Prepared
@@ -25,7 +24,6 @@ from hrnfit.fit.recipe import Recipe
 from hrnfit.fit.result import FitResult, StageReport
 from hrnfit.fit.stages import Done
 from hrnfit.licences import Part
-from hrnfit.model import store
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.load import Images
 from hrnfit.solve.solver import Outcome
@@ -104,24 +102,14 @@ class Record:
 
 
 def _finite(state: FaceState) -> bool:
-    return all(bool(torch.isfinite(leaf).all()) for leaf in vars(state).values())
+    # one answer for all leaves: on a GPU each is a wait
+    return bool(torch.stack([torch.isfinite(leaf).all() for leaf in vars(state).values()]).all())
 
 
 def _start_report(by: str, seconds: float) -> StageReport:
     """The start as a stage of its own, so that its time is seen; `by`: landmarks, networks or result."""
     level = {"landmarks": "coarse", "networks": "mid", "result": "fine"}[by]
     return StageReport(by, level, Outcome.CONVERGED, 1, seconds)
-
-
-def model_file(model: str | Path | FaceModel) -> dict[str, str]:
-    """Path and SHA-256 of the file a model came from; a name that ships needs no path."""
-    if not isinstance(model, (str, Path)):
-        return {}
-    path = store.resolve(model)
-    where = {} if str(model) == store.GENERIC else {"path": str(path.resolve())}
-    if path.is_file():
-        where["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return where
 
 
 def provenance(
@@ -141,7 +129,7 @@ def provenance(
             "python": platform.python_version(),
         },
         "recipe": recipe.text,
-        "inputs": _inputs(images),
+        "inputs": input_hashes(images),
         "model": {
             "name": info.name,
             "licence": info.licence,
@@ -152,23 +140,3 @@ def provenance(
         "device": str(device),
         "command": " ".join(sys.argv),
     }
-
-
-def _inputs(images: Images) -> list[dict[str, str]]:
-    """Path and SHA-256 of every image file; arrays by their bytes."""
-    if isinstance(images, Mapping):
-        sources = list(images.values())
-    elif isinstance(images, (str, Path, np.ndarray, torch.Tensor)):
-        sources = [images]
-    else:
-        sources = list(images)
-    out = []
-    for source in sources:
-        if isinstance(source, (str, Path)):
-            path = Path(source)
-            content = path.read_bytes() if path.is_file() else b""
-            out.append({"path": str(path), "sha256": hashlib.sha256(content).hexdigest()})
-        else:
-            content = np.ascontiguousarray(np.asarray(source)).tobytes()
-            out.append({"path": "", "sha256": hashlib.sha256(content).hexdigest()})
-    return out

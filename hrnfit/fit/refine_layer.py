@@ -25,7 +25,7 @@ from hrnfit.fit.scene import Scene
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import Landmarks, View
 from hrnfit.prediction import Prediction
-from hrnfit.render.backend import rasterizer
+from hrnfit.render.backend import chosen_backend, rasterizer
 from hrnfit.solve.solver import Solution
 from hrnfit.state import FaceState, Sharing
 
@@ -138,8 +138,9 @@ class RefineLayer(nn.Module):
         dtype, device = state.identity.dtype, state.identity.device
         if (dtype, device) not in self._scenes:
             model = self._model.to(dtype).to(device)
+            name = chosen_backend("auto", device)
             # nvdiffrast has no second derivatives; the reference runs anywhere
-            backend = rasterizer("cpu" if device.type == "cpu" else "reference", device)
+            backend = rasterizer("reference" if name == "nvdiffrast" else name, device)
             self._scenes[dtype, device] = Scene((), model, sharing, backend, device)
         scene = replace(self._scenes[dtype, device], views=views, sharing=sharing)
         return framed(scene, state)

@@ -1,4 +1,4 @@
-# pyright: basic, reportOperatorIssue=false, reportArgumentType=false
+# pyright: basic, reportOperatorIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # Types of Triton kernels are compiled, not written.
 """Triton kernel: the nearest of all triangles to each of many points.
 

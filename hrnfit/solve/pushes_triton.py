@@ -1,4 +1,4 @@
-# pyright: basic, reportOperatorIssue=false, reportArgumentType=false
+# pyright: basic, reportOperatorIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false
 # Types of Triton kernels are compiled, not written.
 """Triton kernel: the active set of a step inside bounds, in one program.
 
