@@ -122,9 +122,13 @@ class Prediction:
 
     def landmark_points(self, scheme: str) -> Float[Tensor, "V L 2"]:
         """Model landmarks in every window, px; missing ones at the first triangle."""
+        return self.landmark_pixels(scheme)[..., :2]
+
+    def landmark_pixels(self, scheme: str) -> Float[Tensor, "V L 3"]:
+        """The same with their camera depth, mm."""
         corners, weights = landmark_rows(self.model, scheme)
         points = weighted_rows(self.vertices_world, corners, weights.to(self.vertices_world))
-        return self._project(points)[..., :2]
+        return self._project(points)
 
     @lazy(*SURFACE, *CAMERA)
     def raster(self) -> Raster:

@@ -70,9 +70,9 @@ def variation(
     for c in tl.static_range(C):
         m = _texel(base, row, column, height, width, c, C)
         u1, du1 = rho((_texel(base, row, column + 1, height, width, c, C) - m) * ku, KIND)
-        u0, du0 = rho((m - _texel(base, row, column - 1, height, width, c, C)) * ku, KIND)
+        _, du0 = rho((m - _texel(base, row, column - 1, height, width, c, C)) * ku, KIND)
         v1, dv1 = rho((_texel(base, row + 1, column, height, width, c, C) - m) * kv, KIND)
-        v0, dv0 = rho((m - _texel(base, row - 1, column, height, width, c, C)) * kv, KIND)
+        _, dv0 = rho((m - _texel(base, row - 1, column, height, width, c, C)) * kv, KIND)
         total += right * u1 + below * v1
         slope = (left * du0 - right * du1) * ku + (above * dv0 - below * dv1) * kv
         tl.store(grad + start + at * C + c, slope * share, mask=inside)
