@@ -112,7 +112,7 @@ def _fused(
     weights = maps.new_zeros(len(maps), size * size)
     weights[:, flat] = weight.to(maps)
     used = torch.zeros(size * size, dtype=torch.bool, device=maps.device)
-    used[flat] = True
+    used.index_fill_(0, flat, True)
     fused = fuse(maps, weights.view(-1, size, size), used.view(size, size))
     return fused.displacement, fused.confidence
 
