@@ -84,9 +84,12 @@ def minimize_queued(
     """Minimum of a problem on the device of its unknowns."""
     began = time.perf_counter()
     x = x.clamp(box.lowest, box.highest)
+    linearize = (
+        problem.linearize
+    )  # recordings keep their functions, and shall not keep the constants
 
     def start(x: Tensor, *constants: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_begun(problem.linearize(x, *constants), x, law))
+        return tuple(_begun(linearize(x, *constants), x, law))
 
     with torch.no_grad():
         made = _called(problem, ("start", law), start, (x, *problem.constants))
@@ -106,11 +109,11 @@ def _trials(
     problem: PackedProblem, law: Law, inputs: tuple[Tensor, ...]
 ) -> tuple[_Search, Callable[[], Tensor]]:
     """The search, and a function that moves it by one trial in place and reports."""
-    size = len(_Search._fields)
+    size, linearize = len(_Search._fields), problem.linearize
 
     def trial(*tensors: Tensor) -> tuple[Tensor, ...]:
         search, box = _Search(*tensors[:size]), Box(*tensors[size : size + 3])
-        moved = _advanced(problem.linearize, search, box, tensors[size + 3 :], law)
+        moved = _advanced(linearize, search, box, tensors[size + 3 :], law)
         for old, new in zip(search, moved, strict=True):
             old.copy_(new)
         return (_report(moved),)
