@@ -84,9 +84,8 @@ def minimize_queued(
     """Minimum of a problem on the device of its unknowns."""
     began = time.perf_counter()
     x = x.clamp(box.lowest, box.highest)
-    linearize = (
-        problem.linearize
-    )  # recordings keep their functions, and shall not keep the constants
+    # recordings keep their functions, and shall not keep the constants
+    linearize = problem.linearize
 
     def start(x: Tensor, *constants: Tensor) -> tuple[Tensor, ...]:
         return tuple(_begun(linearize(x, *constants), x, law))
