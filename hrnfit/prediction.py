@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.geometry.rows import project_frames, weighted_rows
@@ -178,14 +179,32 @@ class Prediction:
     @lazy(*SURFACE, *CAMERA)
     def coverage(self) -> Float[Tensor, "V S S"]:
         """1 on the face, antialiased across the silhouette, whose only gradient this is."""
+        if "_painted" in self.__dict__:
+            return self._painted[1]
         hit = (self.raster.triangle >= 0).to(self.points.dtype)[..., None]
         return self.rasterizer.antialias(hit, self.raster, self.points, self.model.faces)[..., 0]
 
     @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
     def image(self) -> Float[Tensor, "V S S 3"]:
         """Shaded face in linear RGB, antialiased over black."""
-        albedo = self.albedo_seen
+        if has_kernels(self.points.device):
+            return self._painted[0]
         light = self.state.light[self.sharing.light]
-        hit = (self.raster.triangle >= 0).to(albedo.dtype)[..., None]
-        colour = hit * albedo * shade(self.normals, light)
+        hit = (self.raster.triangle >= 0).to(self.albedo_seen.dtype)[..., None]
+        colour = hit * self.albedo_seen * shade(self.normals, light)
         return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
+
+    @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
+    def _painted(self) -> tuple[Float[Tensor, "V S S 3"], Float[Tensor, "V S S"]]:
+        """Image and coverage by one pass of antialiasing, on devices with kernels of our own."""
+        from hrnfit.render.paint_cuda import painted, separated  # local: triton
+
+        both = painted(
+            self.albedo_seen,
+            self.normals,
+            self.state.light,
+            self.sharing.light,
+            self.raster.triangle,
+        )
+        faces = self.model.faces
+        return separated(self.rasterizer.antialias(both, self.raster, self.points, faces))
