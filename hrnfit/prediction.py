@@ -148,10 +148,10 @@ class Prediction:
     @lazy(*SURFACE, "displacement")
     def detail_map(self) -> Float[Tensor, "V H W 3"]:
         """World normals in UV per view, tilted by its displacement map (HRN sec. 3.2)."""
-        chart = self.chart(self.state.displacement.shape[-1])
-        displacement, sharing = self.state.displacement, self.sharing
-        rows = sharing.displacement
-        return view_detail(*self.detail_surface, displacement, chart.mask, sharing.frame, rows)
+        mask = self.chart(self.state.displacement.shape[-1]).mask
+        positions, normals = self.detail_surface
+        frame, rows = self.sharing.frame, self.sharing.displacement
+        return view_detail(positions, normals, self.state.displacement, mask, frame, rows)
 
     @lazy(*SURFACE)
     def detail_surface(self) -> tuple[Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"]]:

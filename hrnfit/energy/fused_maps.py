@@ -29,8 +29,8 @@ class _Constants:
         second = second + (used[:-2] & used[1:-1] & used[2:]).sum()
         mixed = used[:-1, :-1] & used[:-1, 1:] & used[1:, :-1] & used[1:, 1:]
         counts = torch.stack([used.sum(), u.sum() + v.sum(), second + mixed.sum()]).tolist()
-        self.share = dict(zip(("size", "variation", "bending"), counts, strict=True))
-        self.share["isotropic"] = self.share["size"]
+        self.share: dict[str, float] = {"isotropic": counts[0]}
+        self.share |= dict(zip(("size", "variation", "bending"), counts, strict=True))
 
 
 _CONSTANTS: MutableMapping[Tensor, _Constants] = WeakIdKeyDictionary()
