@@ -168,8 +168,12 @@ class Prediction:
     @lazy(*ALBEDO)
     def albedo_map(self) -> Float[Tensor, "H W 3"]:
         """Model albedo and the free offset, linear RGB, at the resolution of `albedo_map`."""
-        model = self.model.albedo(self.state.albedo)
-        return resized_map(model, self.state.albedo_map.shape[0]) + self.state.albedo_map
+        return self.model_albedo + self.state.albedo_map
+
+    @lazy("albedo")
+    def model_albedo(self) -> Float[Tensor, "H W 3"]:
+        """The model's own albedo, linear RGB, at the resolution of `albedo_map`."""
+        return resized_map(self.model.albedo(self.state.albedo), self.state.albedo_map.shape[0])
 
     @lazy(*SURFACE, *CAMERA, *ALBEDO)
     def albedo_seen(self) -> Float[Tensor, "V S S 3"]:

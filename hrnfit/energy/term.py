@@ -142,9 +142,10 @@ def total(
 
 
 def _weighted(values: list[Tensor], factors: list[float]) -> Tensor:
-    """Sum of values times factors; on CUDA by one product, a launch less per term in each direction."""
+    """Sum of values times factors; on CUDA stacked first, two launches less per term."""
     if values[0].device.type == "cuda":
-        return torch.stack(values) @ _factors(tuple(factors), values[0].dtype, values[0].device)
+        weights = _factors(tuple(factors), values[0].dtype, values[0].device)
+        return (torch.stack(values) * weights).sum()
     energy = factors[0] * values[0]
     for factor, value in zip(factors[1:], values[1:], strict=True):
         energy = energy + factor * value
