@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from hrnfit.model.placed import placed
 from torch import Tensor
 
 from benchmarks.gpu_render import milliseconds
@@ -20,7 +21,6 @@ from hrnfit.fit.recorded_stage import StageTerms, named_energy
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import make_term
 from hrnfit.model.face_model import FaceModel
-from hrnfit.model.placed import placed
 from hrnfit.observe.observation import View
 from hrnfit.render.backend import rasterizer
 from hrnfit.solve.first_order import Adam, _AdamStepper

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hrnfit.energy.contour import MaskEdges, edges_of_views, keep_edges
 from hrnfit.energy.term import Term, Weight, total
-from hrnfit.fit.charts import chart_of, operator_of
+from hrnfit.fit.model_constants import chart_of, map_operator
 from hrnfit.fit.scene import Scene
 from hrnfit.lazy import Fixed
 from hrnfit.model.face_model import FaceModel
@@ -89,7 +89,7 @@ class _Recorded:
             state,
             Sharing(**_under("sharing", inputs)),
             views,
-            operator_of(self.model, state.deformation.shape[0]),
+            map_operator(self.model, state.deformation.shape[0]),
             self.rasterizer,
             partial(chart_of, self.model),
             self.level,

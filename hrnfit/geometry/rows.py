@@ -40,7 +40,7 @@ def project_frames(
     if has_kernels(x_world.device) and not (K.requires_grad or T_cam_world.requires_grad):
         from hrnfit.geometry.mesh_cuda import cuda_project  # local: triton
 
-        return cuda_project(x_world, frame, K, T_cam_world)
+        return cuda_project(x_world, frame.to(x_world.device), K, T_cam_world)
     return project_views(x_world[frame], K, T_cam_world)
 
 

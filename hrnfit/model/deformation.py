@@ -71,7 +71,7 @@ class DeformationOperator:
         sampling = self.matrix()
         trust = np.ones(len(offsets)) if weight is None else weight.detach().cpu().double().numpy()
         weighted = sampling.T @ sp.diags(trust)
-        system = weighted @ sampling + smoothness * _roughness(self.size)
+        system = weighted @ sampling + smoothness * roughness(self.size)
         system = system + 1e-9 * sp.identity(self.size**2)
         right = weighted @ offsets.detach().cpu().double().numpy()
         solution = spsolve(system.tocsc(), right)
@@ -170,7 +170,7 @@ def _corners(
     return corners, counts
 
 
-def _roughness(size: int) -> sp.csr_matrix:
+def roughness(size: int) -> sp.csr_matrix:
     """Sum of squared second differences along rows and columns, as a quadratic form."""
     if size < 3:
         return sp.csr_matrix((size**2, size**2))

@@ -14,9 +14,9 @@ from hrnfit.geometry.launched import kernel
 
 
 @kernel
-def _corner_rows(faces, triangle, pixel, pixels, triangles, per_view, stride):
+def _corner_rows(faces, triangle, pixel, pixels, period, triangles, per_view, stride):
     """Whether a triangle is seen, and the rows of its corners in stacked attributes."""
-    f = tl.load(triangle + pixel, mask=pixel < pixels, other=-1)
+    f = tl.load(triangle + pixel % period, mask=pixel < pixels, other=-1)
     seen = (f >= 0) & (f < triangles)
     start = (pixel // per_view) * stride
     i0 = start + tl.load(faces + 3 * f, mask=seen, other=0)
@@ -35,13 +35,19 @@ def _weights(barycentric, pixel, seen):
 
 @kernel
 def interpolate(
-    attributes, barycentric, triangle, faces, out, pixels, triangles, per_view, stride, channels,
+    attributes, barycentric, triangle, faces, out, pixels, period, triangles, per_view, stride, channels,
     WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Weighted corner attributes at the covered pixels; 0 elsewhere. stride: rows per view, 0 if shared."""
+    """Weighted corner attributes at the covered pixels; 0 elsewhere.
+
+    period: pixels of the raster, fewer than `pixels` where views share it; stride: attribute rows per view, 0 if
+    shared.
+    """
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    seen, i0, i1, i2 = _corner_rows(faces, triangle, pixel, pixels, triangles, per_view, stride)
-    b0, b1, b2 = _weights(barycentric, pixel, seen)
+    seen, i0, i1, i2 = _corner_rows(
+        faces, triangle, pixel, pixels, period, triangles, per_view, stride
+    )
+    b0, b1, b2 = _weights(barycentric, pixel % period, seen)
     first = 0
     while first < channels:
         c = first + tl.arange(0, WIDE)[None, :]
@@ -58,13 +64,15 @@ def interpolate(
 @kernel
 def interpolate_backward(
     grad, attributes, barycentric, triangle, faces, attributes_out, barycentric_out,
-    pixels, triangles, per_view, stride, channels,
+    pixels, period, triangles, per_view, stride, channels,
     TO_ATTRIBUTES: tl.constexpr, TO_BARYCENTRIC: tl.constexpr,
     WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Add d loss / d attributes, write d loss / d barycentric (0 outside), as wanted."""
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    seen, i0, i1, i2 = _corner_rows(faces, triangle, pixel, pixels, triangles, per_view, stride)
+    seen, i0, i1, i2 = _corner_rows(
+        faces, triangle, pixel, pixels, period, triangles, per_view, stride
+    )
     d0 = tl.zeros([BLOCK], grad.dtype.element_ty)
     d1 = tl.zeros([BLOCK], grad.dtype.element_ty)
     d2 = tl.zeros([BLOCK], grad.dtype.element_ty)
@@ -77,7 +85,7 @@ def interpolate_backward(
             at0, at1 = i0[:, None] * channels + c, i1[:, None] * channels + c
             at2 = i2[:, None] * channels + c
             if TO_ATTRIBUTES:
-                b0, b1, b2 = _weights(barycentric, pixel, seen)
+                b0, b1, b2 = _weights(barycentric, pixel % period, seen)
                 some = here & (g != 0)
                 tl.atomic_add(attributes_out + at0, b0 * g, mask=some, sem="relaxed")
                 tl.atomic_add(attributes_out + at1, b1 * g, mask=some, sem="relaxed")

@@ -22,7 +22,6 @@ class Shade(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, normals: Tensor, light: Tensor, constants: tuple[float, ...]) -> Tensor:
-        normals, light = normals.contiguous(), light.contiguous()
         out = torch.empty_like(normals)
         views, pixels = normals.shape[:2]
         block = width_of(256)
@@ -57,7 +56,6 @@ class Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
-        vectors = vectors.contiguous()
         out = torch.empty_like(vectors)
         block = width_of(256)
         tiny = torch.finfo(vectors.dtype).tiny

@@ -29,7 +29,7 @@ def safe_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
     compiled = _compiled(vectors)
     if compiled is None:
         return plain_normalize(vectors)
-    return compiled.Normalize.apply(vectors.reshape(-1, 3)).reshape(vectors.shape)
+    return compiled.Normalize.apply(vectors.reshape(-1, 3).contiguous()).reshape(vectors.shape)
 
 
 def plain_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
@@ -89,7 +89,7 @@ def shade(
     compiled = _compiled(normals)
     if compiled is not None and normals.dtype == light.dtype:
         lights = light if light.ndim == 3 else light[None]
-        flat = normals.reshape(len(lights), -1, 3)
+        flat, lights = normals.reshape(len(lights), -1, 3).contiguous(), lights.contiguous()
         constants = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
         return compiled.Shade.apply(flat, lights, constants).reshape(normals.shape)
     if light.ndim == 2:

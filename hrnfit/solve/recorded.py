@@ -61,6 +61,9 @@ class _Kept(threading.local):
 
 
 _kept = _Kept()
+_left: list[tuple[OrderedDict[Hashable, Recording], dict[torch.device, Any]]] = []
+"""Recordings that threads left behind in `lent_recordings`, for the next thread."""
+_leaving, _making = threading.Lock(), threading.Lock()
 
 
 def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -90,7 +93,10 @@ def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> 
     full = (key, device, *((tuple(x.shape), x.dtype) for x in inputs))
     found = _kept.recordings.get(full)
     if found is None:
-        found = _recorded(function, inputs, device)
+        with (
+            _making
+        ):  # it synchronises the device, which must not happen while another thread records
+            found = _recorded(function, inputs, device)
         _kept.recordings[full] = found
         while len(_kept.recordings) > MOST:
             _kept.recordings.popitem(last=False)
@@ -99,9 +105,30 @@ def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> 
 
 
 def forget_recordings() -> None:
-    """Give back the memory of this thread's recordings."""
+    """Give back the memory of this thread's recordings, and of those that threads left behind."""
     _kept.recordings.clear()
     _kept.pools.clear()
+    with _leaving:
+        _left.clear()
+
+
+@contextmanager
+def lent_recordings() -> Generator[None]:
+    """Within it the thread replays what a thread before it recorded, and leaves its own to the next.
+
+    For threads that come and go: recordings are bound to none, but two threads must not replay one at once.
+    """
+    own = (_kept.recordings, _kept.pools)
+    with _leaving:
+        _kept.recordings, _kept.pools = _left.pop() if _left else (OrderedDict(), {})
+    try:
+        yield
+    finally:
+        for device in _kept.pools:  # the next thread has another stream
+            torch.cuda.current_stream(device).synchronize()
+        with _leaving:
+            _left.append((_kept.recordings, _kept.pools))
+        _kept.recordings, _kept.pools = own
 
 
 @contextmanager
