@@ -191,10 +191,17 @@ def column_blocks(
     columns: derivative of each view's colours in k unknowns of a texel, such as its position.
     """
     weight = agreed.weight / agreed.seen
-    total = weight.sum(0).clamp_min(1e-12)
-    mean = (weight[..., None, None] * columns).sum(0) / total[:, None, None]
-    centred = columns - mean
+    centred = centred_columns(columns, agreed)
     pulled = weight[..., None, None] * centred
     hessian = torch.einsum("vpci,vpcj->pij", pulled, centred)
     gradient = torch.einsum("vpci,vpc->pi", pulled, agreed.residual)
     return hessian, gradient, centred
+
+
+def centred_columns(
+    columns: Float[Tensor, "V P 3 k"], agreed: Consensus
+) -> Float[Tensor, "V P 3 k"]:
+    """Columns less their mean over the views, as the eliminated albedo leaves them."""
+    weight = agreed.weight / agreed.seen
+    total = weight.sum(0).clamp_min(1e-12)
+    return columns - (weight[..., None, None] * columns).sum(0) / total[:, None, None]
