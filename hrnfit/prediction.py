@@ -21,7 +21,7 @@ from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import WorkingViews
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.rasterizer import Raster, Rasterizer
-from hrnfit.render.shade import safe_normalize, shade
+from hrnfit.render.shade import lit, safe_normalize
 from hrnfit.render.texture import UvRaster, resized_map, uv_interpolate
 from hrnfit.state import FaceState, Sharing
 
@@ -166,6 +166,5 @@ class Prediction:
         """Shaded face in linear RGB, antialiased over black."""
         albedo = self.rasterizer.sample_texture(self.albedo_map, self.uv)
         light = self.state.light[self.sharing.light]
-        hit = (self.raster.triangle >= 0).to(albedo.dtype)[..., None]
-        colour = hit * albedo * shade(self.normals, light)
+        colour = lit(albedo, self.normals, light, self.raster.triangle)
         return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
