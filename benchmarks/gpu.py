@@ -1,9 +1,9 @@
-"""Seconds and accuracy of the rig's fits on CUDA beside the CPU: `python -m benchmarks.gpu`.
+"""Seconds, memory and agreement of the fit on a GPU: `python -m benchmarks.gpu [--parts cuda,cpu,render,...]`.
 
-Needs an NVIDIA GPU and nvdiffrast. Every device fits in a process of its own: its first fit is cold (CUDA
-starts, kernels load or compile), the later ones are warm. `factorisation` is the part that every device spends
-in solving for the steps (dense on CUDA where it fits, else sparse on the CPU), `assembly` in building their
-matrices on the CPU.
+One command for a machine with an NVIDIA GPU. Every part runs in a process of its own, so that its first fit is
+cold, and adds what it found to `results/gpu.json` as soon as it is done; `results/gpu.md` is its table. nvdiffrast is
+compared where it is installed. `--prepared FILE` (of `python -m benchmarks.prepared`) stands in for a landmark
+detector.
 """
 
 from __future__ import annotations
@@ -12,144 +12,125 @@ import argparse
 import json
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import hrnfit
-from benchmarks import data, results
-from benchmarks.cases import Case, rig
-from benchmarks.machine import machine
-from benchmarks.measure import mesh_of
-from hrnfit.fit import map_stage
-from hrnfit.solve.grid import MapGrid
+from benchmarks import gpu_cases, gpu_fit, gpu_summary, results
+from benchmarks.data import model_of
+from benchmarks.machine import command, machine, revision
 
-VIEWS = ("246", "12467", "012345678")
-LEVELS = ("coarse", "mid", "fine")
-
-
-class Clock:
-    """Seconds spent inside chosen functions, taken by wrapping them."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def wrap(self, owner: Any, name: str, under: str) -> None:
-        """Count every later call of `owner.name` under a name."""
-        inner = getattr(owner, name)
-
-        def timed(*given: Any, **named: Any) -> Any:
-            wait()  # what a GPU still owes to earlier work is not this function's
-            began = time.perf_counter()
-            out = inner(*given, **named)
-            self.seconds[under] = self.seconds.get(under, 0.0) + time.perf_counter() - began
-            return out
-
-        setattr(owner, name, timed)
+ABOUT = "seconds unless said otherwise; distances in mm; warm: median of the fits after the first"
+PARTS = ("cuda", "cpu", "render", "iterations", "batch", "memory")
+RUNS = 7
+CASES = {"rig, five views": ("rig", gpu_cases.RIG), "single view": ("single_view", "4")}
+"""Recipe and cameras."""
+BATCHES = (1, 4, 16, 64)
+MEMORY_SIZES = (512, 1024)
 
 
-def wait() -> None:
-    """Until the GPU has done all that was asked of it."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-
-
-def accuracy(case: Case, result: hrnfit.FitResult) -> dict[str, dict[str, float]]:
-    """Scan-to-mesh distance as the rig's world has it, mm, by level."""
-    out = {}
-    for level in LEVELS:
-        scores = data.protocol().evaluate(mesh_of(result.mesh(level)), case.truth, "none", "now")
-        out[level] = {"median": round(scores.median, 4), "p95": round(scores.p95, 4)}
+def fits(device: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Both cases on one device; the meshes stay in the folder for the other device."""
+    detector, model = gpu_cases.detector(given.prepared, [512]), model_of("ict")
+    out, meshes = {}, {}
+    for name, (recipe, cameras) in CASES.items():
+        case = gpu_cases.rig(512, cameras)
+        runs = given.runs if device != "cpu" else 0
+        result, out[name] = gpu_fit.fits(case, model, recipe, device, detector, runs)
+        meshes[name] = gpu_fit.meshes(result)
+    torch.save(meshes, Path(given.folder) / f"{device.split(':')[0]}.pt")
     return out
 
 
-def measure(cameras: str, device: str, landmarks: Path | None) -> dict[str, Any]:
-    """One fit: seconds in all, by stage, in the solver, and what came out."""
-    case, model, clock = rig(cameras), data.model_of("ict"), Clock()
-    solve, hessian, gradient = map_stage.solve_arrow_on, MapGrid.hessian, MapGrid.gradient
-    clock.wrap(map_stage, "solve_arrow_on", "factorisation")
-    clock.wrap(MapGrid, "hessian", "assembly")
-    clock.wrap(MapGrid, "gradient", "assembly")
-    began = time.perf_counter()
-    try:
-        result = hrnfit.fit(
-            case.images,
-            case.cameras,
-            model=model,
-            masks=case.masks,
-            landmarks=marks(landmarks, cameras),
-            device=device,
-        )
-    finally:
-        map_stage.solve_arrow_on, MapGrid.hessian, MapGrid.gradient = solve, hessian, gradient
-    wait()
-    seconds = time.perf_counter() - began
-    stages = {s.name: [s.steps, round(s.seconds, 2)] for s in result.stages}
-    staged = sum(s.seconds for s in result.stages)
-    return {
-        "seconds": round(seconds, 2),
-        **{name: round(value, 2) for name, value in clock.seconds.items()},
-        "outside_stages": round(seconds - staged, 2),
-        "stages": stages,
-        "accuracy": accuracy(case, result),
-        "warnings": list(result.warnings),
-    }
+def run_part(part: str, given: argparse.Namespace) -> Any:
+    """What one process measures."""
+    if part == "cpu":
+        return fits("cpu", given)
+    if part == "cuda":
+        return fits(given.device, given)
+    if part == "render":
+        from benchmarks import gpu_render  # local: parts import what they measure
+
+        return gpu_render.measure()
+    if part == "iterations":
+        from benchmarks import gpu_iterations
+
+        return gpu_iterations.measure(given.device)
+    from benchmarks import gpu_batch
+
+    detector = gpu_cases.detector(given.prepared, [512])
+    if part == "batch":
+        return gpu_batch.throughput(BATCHES, given.device, detector)
+    return gpu_batch.memory(MEMORY_SIZES, given.device, given.prepared)
 
 
-def marks(path: Path | None, cameras: str) -> dict[str, Any] | None:
-    """Landmarks detected elsewhere, by view."""
-    if path is None:
+def in_child(part: str, given: argparse.Namespace) -> Any:
+    """The part in a process of its own; what it prints besides is shown as it comes."""
+    again = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--inside", part]
+    found: Any = None
+    with subprocess.Popen(
+        [*again, "--folder", given.folder], stdout=subprocess.PIPE, text=True
+    ) as child:
+        for line in child.stdout or ():
+            if line.startswith("found "):
+                found = json.loads(line[6:])
+            else:
+                print(line, end="", flush=True)
+    if child.returncode:
+        print(f"part {part} ended with exit code {child.returncode}; its figures are missing")
+    return found
+
+
+def agreement(folder: Path) -> dict[str, Any] | None:
+    """Vertices on the GPU against those on the CPU, when both were fitted in this run."""
+    files = [folder / f"{device}.pt" for device in ("cuda", "cpu")]
+    if not all(file.is_file() for file in files):
         return None
-    given = json.loads(path.read_text(encoding="utf-8"))
-    return {f"cam_{i}": given[f"cam_{i}"] for i in cameras if given.get(f"cam_{i}")}
+    ours, theirs = (torch.load(file, weights_only=True) for file in files)
+    return {name: gpu_fit.apart(ours[name], theirs[name]) for name in ours}
 
 
-def run_device(device: str, views: list[str], runs: int, landmarks: Path | None) -> None:
-    """All fits of one device, a line of JSON each."""
-    for k, cameras in enumerate(views):
-        for run in range(runs):
-            entry = measure(cameras, device, landmarks)
-            entry = {"views": len(cameras), "device": device, "cold": k == 0 and run == 0, **entry}
-            if device == "cuda":
-                entry["peak_gpu_mib"] = torch.cuda.max_memory_allocated() >> 20
-            print("entry " + json.dumps(entry), flush=True)
+def add(part: str, found: Any) -> None:
+    """Put a part into the results on disk."""
+    about = {"command": command("gpu"), "machine": machine(), "revision": revision()}
+    versions = {"torch": torch.__version__}
+    entries = results.read("gpu") | {part: about | versions | {"figures": found}}
+    results.write("gpu", ABOUT, entries, PARTS)
+    results.put("gpu.md", gpu_summary.summary(entries))
 
 
-def earlier(devices: list[str]) -> list[dict[str, Any]]:
-    """Entries on disk of the devices that are not measured now."""
-    path = results.RESULTS / "gpu.json"
-    if not path.is_file():
-        return []
-    kept = json.loads(path.read_text(encoding="utf-8"))["entries"]
-    return [entry for entry in kept if entry["device"] not in devices]
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", default=",".join(PARTS), help="comma-separated")
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--runs", type=int, default=RUNS, help="warm fits of each case")
+    parser.add_argument("--prepared", help="file of `python -m benchmarks.prepared`")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    return parser
 
 
 def main() -> None:
-    """Every device in a process of its own; results after each fit, so that a broken run leaves what it had."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--views", nargs="+", default=list(VIEWS), help="cameras by their digits")
-    parser.add_argument("--devices", nargs="+", default=["cuda", "cpu"])
-    parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--landmarks", type=Path, help="JSON where no detector is installed")
-    parser.add_argument("--inside", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    """Every part that was asked for, one after the other."""
+    given = parser().parse_args()
     if given.inside:
-        run_device(given.inside, given.views, given.runs, given.landmarks)
+        print("found " + json.dumps(run_part(given.inside, given)), flush=True)
         return
-    entries = earlier(given.devices)
-    for device in given.devices:
-        again = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--inside", device]
-        with subprocess.Popen(again, stdout=subprocess.PIPE, text=True) as child:
-            for line in child.stdout or ():
-                if not line.startswith("entry "):
-                    continue
-                print(line[6:], end="", flush=True)
-                entries.append(json.loads(line[6:]))
-                versions = {"torch": torch.__version__}
-                document = {"machine": machine() | versions, "entries": entries}
-                results.put("gpu.json", results.compact(document) + "\n")
+    if not torch.cuda.is_available():
+        raise SystemExit("benchmarks.gpu needs an NVIDIA GPU, and torch sees none")
+    with tempfile.TemporaryDirectory() as folder:
+        given.folder = folder
+        for part in given.parts.split(","):
+            found = in_child(part, given)
+            if found is not None:
+                print(part, json.dumps(found), flush=True)
+                add(part, found)
+        together = agreement(Path(folder))
+        if together is not None:
+            print("agreement", json.dumps(together), flush=True)
+            add("agreement", together)
 
 
 if __name__ == "__main__":

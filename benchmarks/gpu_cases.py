@@ -97,7 +97,9 @@ def detector(path: str | Path | None, sizes: Sequence[int]) -> LandmarkDetector:
         return MediaPipeDetector()
     found = prepared.load(path)
     if found is None:
-        raise FileNotFoundError(f"{path}: no such file; write it with python -m benchmarks.prepared")
+        raise FileNotFoundError(
+            f"{path}: no such file; write it with python -m benchmarks.prepared"
+        )
     known: dict[bytes, Landmarks | None] = {}
     for name in (f"cam_{i}" for i in range(9)):
         photograph = load_image(data.data_folder() / "rig_t1" / "images" / f"{name}.png").image

@@ -181,6 +181,13 @@ def edges_of_views(views: WorkingViews) -> tuple[MaskEdges, Float[Tensor, "V S 2
     return _EDGES[views.masks]
 
 
+def keep_edges(
+    masks: Float[Tensor, "V S S"], edges: MaskEdges, rows: Float[Tensor, "V S 2"]
+) -> None:
+    """Let `edges_of_views` find these for views with this very tensor of masks."""
+    _EDGES[masks] = edges, rows
+
+
 @dataclass(frozen=True)
 class RowContour:
     """L_con of HRN (eq. 1-2), every vertex against the edges of its row."""

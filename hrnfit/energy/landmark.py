@@ -8,6 +8,7 @@ put them says nothing. `LandmarkBlock` is the same energy with hand-written Jaco
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,7 +64,7 @@ def contour_metric(
     if scheme not in CONTOURS:
         return metric
     ring, closed = CONTOURS[scheme]
-    index = torch.tensor(ring, device=points.device)
+    index = _ring(ring, points.device)
     along = points[..., index, :]
     if closed:
         tangent = along.roll(-1, -2) - along.roll(1, -2)
@@ -74,6 +75,12 @@ def contour_metric(
     outer = tangent[..., :, None] * tangent[..., None, :]
     metric[..., index, :, :] = eye - (1.0 - slide) * outer
     return metric
+
+
+@cache
+def _ring(ring: tuple[int, ...], device: torch.device) -> Int[Tensor, "C"]:
+    """Indices on a device, copied there once: a recorded computation cannot."""
+    return torch.tensor(ring, device=device)
 
 
 def slide_contour(

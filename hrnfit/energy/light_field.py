@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.energy.pieces import by_pieces, pieces
 from hrnfit.energy.shared_albedo import TexelViews, consensus, smooth_offset
 from hrnfit.energy.texels import Texels
 from hrnfit.render.shade import sh_basis
@@ -60,7 +61,12 @@ def harmonic_field(
         # the first looks are far off: a wide scale that shrinks to the one of the comparison
         wide = scale * 2.0 ** (rounds - 1 - round_)
         weight = plain / (1.0 + against.square().sum(-1) / wide**2).square()
-    return sh_basis(normals) @ light
+    views, count = normals.shape[:2]
+
+    def field(at: slice) -> tuple[Tensor]:
+        return (sh_basis(normals[:, at]) @ light,)
+
+    return by_pieces(field, pieces(views, count), (1,), count)[0]
 
 
 def _solve(
@@ -80,6 +86,7 @@ def _solve(
     right = torch.einsum("vpn,vpc->vnc", weighted, colour - mean).flatten(0, 1)
     # views that share no skin have no light to compare: the floor then gives none, not a singular system
     evidence = (weight.sum() / views).clamp_min(1e-6)
-    ridge = RIDGE * evidence * torch.eye(views * n).to(system)
-    solved = torch.linalg.solve((system + ridge).double(), right.double())
+    ridge = RIDGE * evidence * torch.eye(views * n, dtype=system.dtype, device=system.device)
+    # not `solve`, which asks the device whether it is singular; the ridge keeps it from being so
+    solved = torch.linalg.solve_ex((system + ridge).double(), right.double()).result
     return solved.to(colour).view(views, n, -1)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hrnfit.derivative import held
 from hrnfit.energy.kernel import KERNELS
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.observe.observation import WorkingViews
 
 if TYPE_CHECKING:
@@ -98,6 +99,20 @@ def reduce(residuals: Residuals, kernel: str = "square") -> Float[Tensor, ""]:
     return (validity * KERNELS[kernel](values)).sum() / total_validity
 
 
+def reduced(
+    term: Term, prediction: Prediction, views: WorkingViews, kernel: str
+) -> Float[Tensor, ""]:
+    """`reduce` of a term's residuals; on CUDA by its fused form where it has one."""
+    if has_kernels(views.images.device):
+        from hrnfit.energy.fused import FUSED  # local: triton
+
+        fused = FUSED.get(type(term))
+        value = None if fused is None else fused(term, prediction, views, kernel)
+        if value is not None:
+            return value
+    return reduce(term.residuals(prediction, views), kernel)
+
+
 def total(
     terms: Sequence[Term],
     weights: Mapping[str, Weight | float],
@@ -118,7 +133,7 @@ def total(
         weight = as_weight(weights[name])
         if weight.is_silent(progress):
             continue
-        value = reduce(term.residuals(prediction, views), kernels.get(name, "square"))
+        value = reduced(term, prediction, views, kernels.get(name, "square"))
         energies[name] = value.detach()
         weighted = weight.at(progress) * value
         energy = weighted if energy is None else energy + weighted

@@ -107,6 +107,15 @@ class FreeMap:
         """Quadratic form of the prior: mean squared differences over the chart and a whisper on the
         map itself, in the mean of the rows; `spread` on their distance from their mean, mm."""
         n, k = self.grid.nodes, self.grid.channels
+        form = self.form(model, membrane, bending, size)
+        if self.rows == 1:
+            return sparse.kron(form, sparse.eye(k)).tocsr()
+        tie = sparse.kron(sparse.eye(n * n), self.tie(spread))
+        return (sparse.kron(form, sparse.eye(k) / k) + tie).tocsr()
+
+    def form(self, model: FaceModel, membrane: float, bending: float, size: float) -> Matrix:
+        """The part of the prior that each channel has for itself; of rows it counts their mean."""
+        n = self.grid.nodes
         used = chart_texels(model.uv.cpu(), model.uv_faces.cpu(), n, n)
         form: Matrix = size * sparse.eye(n * n) / n**2
         operator: Matrix
@@ -115,16 +124,17 @@ class FreeMap:
             (bending, bending_operator(n, used)),
         ):
             form = form + weight * (operator.T @ operator) / (3 * max(operator.shape[0], 1))
-        if self.rows == 1:
-            return sparse.kron(form, sparse.eye(k)).tocsr()
+        return form
+
+    def tie(self, spread: float) -> Float[np.ndarray, "k k"]:
+        """The part of the prior between the rows, at every node; ValueError when there is none."""
+        n, k = self.grid.nodes, self.grid.channels
         if spread <= 0:
             raise ValueError(
                 f"spread: expected a positive weight, got {spread}: photographs show {k} displacement "
                 "maps only relative to each other"
             )
-        apart = spread * (np.eye(k) - 1.0 / k) / (k * n**2)
-        tie = sparse.kron(sparse.eye(n * n), apart)
-        return (sparse.kron(form, sparse.eye(k) / k) + tie).tocsr()
+        return spread * (np.eye(k) - 1.0 / k) / (k * n**2)
 
 
 def heights(state: FaceState, sharing: Sharing, texels: Texels) -> Float[Tensor, "V P"]:

@@ -8,16 +8,16 @@ cameras calibrate themselves on the skin they share.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.energy.shared_albedo import column_blocks
-from hrnfit.fit.free_map import MAPS, FreeMap, heights
-from hrnfit.fit.map_border import OTHERS, MapBorder
+from hrnfit.fit.free_map import FreeMap, heights
+from hrnfit.fit.map_border import MapBorder
+from hrnfit.fit.map_on_device import recordable, solve_map_recorded
+from hrnfit.fit.map_settings import LIMITS, MapSettings
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import SharedSkin, SkinLook
 from hrnfit.solve.gauss_newton import GaussNewton
@@ -25,36 +25,6 @@ from hrnfit.solve.grid import ArrowEquations
 from hrnfit.solve.loop import Evaluated, Progress
 from hrnfit.solve.solver import Leaves, Solution
 from hrnfit.state import FaceState
-
-
-@dataclass(frozen=True)
-class MapSettings:
-    """One level of the coarse-to-fine solve."""
-
-    LEAVES: ClassVar[tuple[str, ...]] = (*MAPS, *OTHERS)
-    size: int = 512
-    """Window, px."""
-    texels: int = 256
-    """Texels per side of the chart at which views are compared; an even multiple of the map's."""
-    blur: float = 0.7
-    """Gaussian on the windows, px."""
-    steps: int = 10
-    tolerance: float = 2e-3
-    """Ends when three steps together lowered the energy by less than this fraction."""
-    kernel_scale: float = 0.6
-    """Geman-McClure scale of the colour residual, tenths of the gamma range."""
-    offset: float = 0.015
-    """Width of the smooth light field per view, share of the UV square; 0 switches it off."""
-    membrane: float = 1e-3
-    bending: float = 1e-2
-    size_prior: float = 1e-5
-    """Weights of squared first and second differences and of the map itself, mm."""
-    spread: float = 0.03
-    """Weight of the squared distance of displacement rows from their mean, mm; see `free_map`."""
-    pose_deviation: float = 100.0
-    """Prior on the head's move within the stage, mm and (per `POSE_ARM`) rad."""
-    focal_deviation: float = 0.3
-    """Prior on the change of log focal length."""
 
 
 def solve_map(
@@ -66,9 +36,10 @@ def solve_map(
     progress: Progress | None = None,
 ) -> tuple[FaceState, Solution]:
     """The state with the free map (and `pose`, `log_focal` where free) at the optimum."""
+    if recordable(scene):
+        return solve_map_recorded(scene, state, free, settings, focal_deviation, progress)
     problem = _Problem(scene, state, free, settings, focal_deviation)
-    limits = {"deformation": 2.0, "displacement": 0.3, "pose": 300.0, "log_focal": 0.2}
-    own = {name: limits[name] for name in problem.leaves}
+    own = {name: LIMITS[name] for name in problem.leaves}
     solver = GaussNewton(settings.steps, own, settings.tolerance)
     solution = solver.minimize(problem.propose, problem.energy, problem.leaves, progress)
     return problem.state_with(solution.leaves), solution

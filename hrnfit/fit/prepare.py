@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hrnfit.fit.initialize import Start, initialize
 from hrnfit.fit.landmark_views import landmark_views
+from hrnfit.fit.model_constants import model_on
 from hrnfit.fit.recipe import Recipe
 from hrnfit.fit.rig_check import check_rig
 from hrnfit.fit.scene import Scene
@@ -73,9 +75,10 @@ def prepare(
     remains; a calibrated view from the side needs no landmarks of its own.
     """
     views, warnings, asked = with_landmarks(views, detector)
-    check_rig(landmark_views(views, model))
+    found = landmark_views(views, model)
+    check_rig(found)
     focal_known = [view.focal_known for view in views]
-    start = initialize(views, model, focal_known, recipe.start)
+    start = initialize(views, model, focal_known, recipe.start, found)
     fates = _without_landmarks(views, start)
     left_out = {*start.dropped, *(name for name, fate in fates.items() if fate == BLIND)}
     kept = [i for i, view in enumerate(views) if view.name not in left_out]
@@ -84,7 +87,7 @@ def prepare(
         log.warning(text)
     state, sharing, frames = _state(views, kept, start, model, recipe)
     views = tuple(replace(views[i], frame=f) for i, f in zip(kept, frames, strict=True))
-    model, state = model.to(device), state.to(device)
+    model, state = model_on(model, device), state.to(device)
     scene = Scene(views, model, sharing, rasterizer, device).framed(state)
     scene = replace(scene, views=with_masks(scene, state))
     s = recipe.start
@@ -176,21 +179,31 @@ def _state(
 
 def with_masks(scene: Scene, state: FaceState) -> tuple[View, ...]:
     """Views with a mask each: the given one, or GrabCut around the projected face."""
-    views = []
-    for v, view in enumerate(scene.views):
-        if view.mask is None:
-            silhouette = projected_silhouette(scene, state, v)
-            if bool(silhouette.any()):
-                view = replace(view, mask=mask_from_projection(view.image, silhouette))
-        views.append(view)
+    bare = [v for v, view in enumerate(scene.views) if view.mask is None]
+    views = list(scene.views)
+    if not bare:
+        return scene.views
+    from hrnfit.geometry.compiled import run_all  # local: numba
+
+    world = scene.world(state).cpu()
+
+    def cut(v: int, silhouette: Tensor) -> None:
+        mask = mask_from_projection(views[v].image, silhouette)
+        views[v] = replace(views[v], mask=mask)
+
+    outlines = [(v, projected_silhouette(scene, state, v, world)) for v in bare]
+    run_all([partial(cut, v, outline) for v, outline in outlines if bool(outline.any())])
     return tuple(views)
 
 
-def projected_silhouette(scene: Scene, state: FaceState, v: int) -> Float[Tensor, "H W"]:
-    """Where the face covers the photograph, in its own distorted pixels."""
+def projected_silhouette(
+    scene: Scene, state: FaceState, v: int, world: Float[Tensor, "T N 3"] | None = None
+) -> Float[Tensor, "H W"]:
+    """Where the face covers the photograph, in its own distorted pixels; `world` spares a second
+    `scene.world(state)`. On the CPU, where the mask is made."""
     view = scene.views[v]
-    frame = int(scene.sharing.frame[v])
-    vertices = scene.world(state)[frame]
+    world = scene.world(state).cpu() if world is None else world
+    vertices = world[int(scene.sharing.frame[v])]
     K = view.camera.K.float().clone()
     K[:, :2] *= float(state.log_focal[v].exp())
     T = pose_matrix(state.camera[v].cpu().float(), view.camera.T_cam_world.float())

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hrnfit.camera import Camera
+from hrnfit.fit.device import current_device
 from hrnfit.fit.refine_coarse import solve_coarse
 from hrnfit.fit.refine_maps import refine_maps
 from hrnfit.fit.refine_settings import LEVELS, RefineSettings
@@ -101,6 +102,11 @@ class RefineLayer(nn.Module):
         check_state(state, sharing, views)
         frames = sharing.frame.tolist()
         views = tuple(replace(view, frame=f) for view, f in zip(views, frames, strict=True))
+        with current_device(state.identity.device):
+            return self._refined(views, state, sharing)
+
+    def _refined(self, views: tuple[View, ...], state: FaceState, sharing: Sharing) -> Refined:
+        """Coarse solve and map steps, on the state's device."""
         scene = self._scene(state, views, sharing)
         solution = None
         if self.settings.coarse is not None:

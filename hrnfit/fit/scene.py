@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -11,20 +12,26 @@ from torch import Tensor
 from hrnfit.camera import Camera
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.energy.texels import Texels
+from hrnfit.fit.model_constants import chart_of, map_operator, texels_of, vertex_count
 from hrnfit.geometry.rotation import pose_matrix
-from hrnfit.model.deformation import DeformationOperator, deformation_operator
+from hrnfit.model.deformation import DeformationOperator
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View, WorkingViews
-from hrnfit.observe.working import face_boxes, working_views
+from hrnfit.observe.window_source import WindowSource, window_source
+from hrnfit.observe.working import face_boxes
 from hrnfit.prediction import Prediction
 from hrnfit.render.rasterizer import Rasterizer
-from hrnfit.render.texture import UvRaster, uv_raster
+from hrnfit.render.texture import UvRaster
 from hrnfit.state import FaceState, Sharing
+
+MOST_SOURCES = 2
+"""Sets of photographs kept: the fit's own, and with their mirror images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Constants of one fit, with the windows and texels that stages ask for computed once."""
+    """Constants of one fit; the windows that stages ask for are made once, what belongs to the model is kept
+    with it (`model_constants.py`)."""
 
     views: tuple[View, ...]
     """Good views, masks filled in."""
@@ -40,35 +47,24 @@ class Scene:
     embedding: Embedding | None = None
     """What the perceptual term compares faces with; set by `fit/embedding.py`."""
     _windows: dict[int, WorkingViews] = field(default_factory=dict)
-    _texels: dict[int, Texels] = field(default_factory=dict)
-    _operators: dict[int, DeformationOperator] = field(default_factory=dict)
-    _charts: dict[int, UvRaster] = field(default_factory=dict)
+    _sources: list[WindowSource] = field(default_factory=list)
+    """Photographs ready to be cut, of this scene's views and of some that were asked for before."""
 
     def operator(self, size: int) -> DeformationOperator:
         """Sampling of a deformation map of `size` at the model's vertices."""
-        if size not in self._operators:
-            model = self.model
-            n = self.n_vertices
-            operator = deformation_operator(model.faces, model.uv, model.uv_faces, n, size)
-            self._operators[size] = operator
-        return self._operators[size]
+        return map_operator(self.model, size)
 
     @property
     def n_vertices(self) -> int:
-        return int(self.model.faces.max()) + 1
+        return vertex_count(self.model)
 
     def texels(self, size: int) -> Texels:
         """Texels of the chart at a resolution."""
-        if size not in self._texels:
-            self._texels[size] = Texels.of(self.model, size)
-        return self._texels[size]
+        return texels_of(self.model, size)
 
     def chart(self, size: int) -> UvRaster:
         """Raster of the chart at a resolution."""
-        if size not in self._charts:
-            model = self.model
-            self._charts[size] = uv_raster(model.uv, model.uv_faces, model.faces, size, size)
-        return self._charts[size]
+        return chart_of(self.model, size)
 
     def windows(self, size: int) -> WorkingViews:
         """Windows of `size` px onto the face, never finer than the largest photograph shows it; in the
@@ -78,21 +74,19 @@ class Scene:
         native = int((self.boxes[:, 2] - self.boxes[:, 0]).max().ceil())
         size = min(size, max(64, native))
         if size not in self._windows:
-            windows = working_views(self.views, self.boxes, size, self.model.uv.dtype)
-            moved = {
-                name: getattr(windows, name).to(self.device)
-                for name in (
-                    "images",
-                    "masks",
-                    "inside",
-                    "K",
-                    "T_cam_world",
-                    "landmarks",
-                    "landmark_confidence",
-                )
-            }
-            self._windows[size] = replace(windows, **moved)
+            made = self.photographs.windows(self.boxes, size, self.model.uv.dtype)
+            self._windows[size] = made
         return self._windows[size]
+
+    @property
+    def photographs(self) -> WindowSource:
+        """The photographs on the device, prepared once per fit: a stage frames anew, and few replace views."""
+        for source in self._sources:
+            if _are_same(source.views, self.views):
+                return source
+        self._sources.insert(0, window_source(self.views, self.device))
+        del self._sources[MOST_SOURCES:]
+        return self._sources[0]
 
     def predict(self, state: FaceState, size: int, level: str = "mid") -> Prediction:
         """Prediction of a state in windows of `size` px."""
@@ -119,21 +113,22 @@ class Scene:
 
     def framed(self, state: FaceState, margin: float = 0.06) -> Scene:
         """The same scene with windows around the face as it projects now."""
-        vertices = self.world(state)
-        boxes = []
-        for v, view in enumerate(self.views):
-            K = view.camera.K.float().clone()
-            K[:, :2] *= float(state.log_focal[v].exp())
-            T = pose_matrix(state.camera[v].cpu().float(), view.camera.T_cam_world.float())
-            x_cam = vertices[int(self.sharing.frame[v])] @ T[:3, :3].T + T[:3, 3]
-            pixels = (x_cam / x_cam[:, 2:]) @ K[:2].T
-            boxes.append(face_boxes(pixels[None], margin)[0])
-        return replace(self, boxes=torch.stack(boxes), _windows={})
+        onto = partial(torch.Tensor.to, device=self.device, dtype=torch.float32)
+        K = onto(self.photographs.K)
+        K = torch.cat([K[:, :, :2] * onto(state.log_focal).exp()[:, None, None], K[:, :, 2:]], 2)
+        T = pose_matrix(onto(state.camera), onto(self.photographs.T_cam_world))
+        x_cam = self.world(state)[self.sharing.frame] @ T[:, :3, :3].mT + T[:, None, :3, 3]
+        pixels = (x_cam / x_cam[..., 2:]) @ K[:, :2].mT
+        return replace(self, boxes=face_boxes(pixels, margin).cpu(), _windows={})
 
     def world(self, state: FaceState) -> Float[Tensor, "T N 3"]:
-        """Mid-level vertices per frame, world mm, on the CPU."""
+        """Mid-level vertices per frame, world mm, float32, on the scene's device."""
         frames = len(state.expression)
         head = self.model.shape(state.identity[None].expand(frames, -1), state.expression)
         head = head + self.operator(state.deformation.shape[0])(state.deformation)
         pose = pose_matrix(state.pose, state.pose_reference)
-        return (head @ pose[:, :3, :3].mT + pose[:, None, :3, 3]).cpu().float()
+        return (head @ pose[:, :3, :3].mT + pose[:, None, :3, 3]).float()
+
+
+def _are_same(some: tuple[View, ...], others: tuple[View, ...]) -> bool:
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))

@@ -143,6 +143,16 @@ class SharedSkin:
         )
         return replace(look, agreed=self._consensus(look.seen))
 
+    @property
+    def source(self) -> TexelSource:
+        """The windows that texels are read from."""
+        return self._source
+
+    @property
+    def light(self) -> Float[Tensor, "V P 3"]:
+        """The light field of the last `relight`; zero before."""
+        return self._light
+
     def _consensus(self, seen: TexelViews) -> Consensus:
         return consensus(seen, self._light, self._settings.kernel_scale)
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from hrnfit.fit.model_constants import once
 from hrnfit.fit.scene import Scene
+from hrnfit.fit.surface_points import corners_of
+from hrnfit.geometry.rotation import pose_matrix
+from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View
 from hrnfit.prediction import Prediction
 from hrnfit.state import FaceState
@@ -36,6 +42,36 @@ def landmark_errors(scene: Scene, prediction: Prediction) -> dict[str, float]:
     return {view.name: error for view, error in named if view.landmarks is not None}
 
 
+def photograph_errors(scene: Scene, state: FaceState) -> dict[str, float]:
+    """The same of a state, without windows: in the photographs themselves. One look at the device."""
+    marks = scene.photographs.marks
+    if marks.scheme not in scene.model.landmarks:
+        return {}
+    corners, weights = _places(scene.model, marks.scheme)
+    world = scene.world(state)[:, corners].to(weights)
+    x_world = (world * weights[..., None]).sum(-2)[scene.sharing.frame]
+    T = pose_matrix(state.camera.to(weights), scene.photographs.T_cam_world.to(weights))
+    x_cam = x_world @ T[:, :3, :3].mT + T[:, None, :3, 3]
+    K = scene.photographs.K.to(weights)
+    lens = K[:, :2, :2] * state.log_focal.to(weights).exp()[:, None, None]
+    pixels = (x_cam[..., :2] / x_cam[..., 2:]) @ lens.mT + K[:, None, :2, 2]
+    trust = marks.confidence.to(weights) * weights.any(-1)
+    squared = (pixels - marks.points.to(weights)).square().sum(-1)
+    mean = (trust * torch.where(trust > 0, squared, 0.0)).sum(1) / trust.sum(1).clamp_min(1e-9)
+    named = zip(scene.views, mean.sqrt().tolist(), strict=True)
+    return {view.name: error for view, error in named if view.landmarks is not None}
+
+
+def _places(model: FaceModel, scheme: str) -> tuple[Int[Tensor, "L 3"], Float[Tensor, "L 3"]]:
+    """Corner vertices of a scheme's points and their weights in the model's precision."""
+
+    def made() -> tuple[Tensor, Tensor]:
+        corners, weights = corners_of(model, model.landmarks[scheme])
+        return corners, weights.to(model.uv.dtype)
+
+    return once(model, ("places", scheme), made)
+
+
 def shares(scene: Scene, errors: Mapping[str, float | None]) -> dict[str, float]:
     """Errors (px) as shares of the extent of each view's landmarks."""
     found: dict[str, float] = {}
@@ -57,5 +93,5 @@ def landmark_extent(view: View) -> float:
 def lost_views(scene: Scene, state: FaceState) -> set[str]:
     """Views in which the face is no longer near its landmarks."""
     with torch.no_grad():
-        errors = landmark_errors(scene, scene.predict(state, SIZE))
+        errors = photograph_errors(scene, state)
     return {name for name, share in shares(scene, errors).items() if not share <= LOST}

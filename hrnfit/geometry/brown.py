@@ -10,6 +10,8 @@ padded with zeros. Pixels, images and poses are `camera.py`'s.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -25,18 +27,25 @@ def distort(xy: Float[Tensor, "*B 2"], coefficients: Float[Tensor, "D"]) -> Floa
     """Distorted coordinates of ideal ones."""
     if coefficients.shape[0] == 0:
         return xy
-    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = _padded(coefficients)
     x, y = xy.unbind(-1)
+    return torch.stack(distort_parts(x, y, coefficients), -1)
+
+
+def distort_parts(
+    x: Float[Tensor, "*#B"], y: Float[Tensor, "*#B"], coefficients: Float[Tensor, "*#B D"]
+) -> tuple[Float[Tensor, "*#B"], Float[Tensor, "*#B"]]:
+    """The same for x and y apart; lenses and coordinates broadcast, so one call serves many lenses."""
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = _padded(coefficients)
     r2 = x * x + y * y
     a = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
     # Most lenses need five coefficients: leaving the rest out halves the time on large grids.
-    if coefficients.shape[0] > 5:
+    if coefficients.shape[-1] > 5:
         a = a / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
     a = a + 2 * (p1 * y + p2 * x)  # the tangential terms, but for p2 r2 and p1 r2
     xd, yd = x * a + p2 * r2, y * a + p1 * r2
-    if coefficients.shape[0] > 8:
+    if coefficients.shape[-1] > 8:
         xd, yd = xd + r2 * (s1 + r2 * s2), yd + r2 * (s3 + r2 * s4)
-    return torch.stack([xd, yd], -1)
+    return xd, yd
 
 
 def jacobian(
@@ -99,6 +108,24 @@ def fold_radius(coefficients: Float[Tensor, "D"], limit: float = 4.0) -> Float[T
     return first.to(coefficients.dtype)
 
 
+def safe_radius(coefficients: Float[Tensor, "D"]) -> float:
+    """Radius up to which `is_valid` holds in every direction; inf without a lens.
+
+    Looked up on 400 radii below the fold times 64 directions, one step of the radius to spare.
+    """
+    if coefficients.shape[0] == 0:
+        return math.inf
+    lens = coefficients.detach().to("cpu", torch.float64)
+    fold = min(float(fold_radius(lens)), 4.0)
+    radius = torch.linspace(0, fold, 401, dtype=torch.float64)
+    angle = torch.arange(64, dtype=torch.float64) * (2 * math.pi / 64)
+    way = torch.stack([angle.cos(), angle.sin()], -1)
+    J = jacobian(radius[:, None, None] * way, lens)
+    turned = J[..., 0, 0] * J[..., 1, 1] - J[..., 0, 1] * J[..., 1, 0] <= 0
+    first = int(torch.cat([turned.any(-1), torch.ones(1, dtype=torch.bool)]).long().argmax())
+    return float(radius[max(first - 2, 0)])
+
+
 def is_valid(xy: Float[Tensor, "*B 2"], coefficients: Float[Tensor, "D"]) -> Bool[Tensor, "*B"]:
     """Where `distort` is one-to-one: inside the fold radius and with a positive Jacobian."""
     if coefficients.shape[0] == 0:
@@ -157,5 +184,5 @@ def _length(vectors: Tensor) -> Tensor:
 
 def _padded(coefficients: Tensor) -> tuple[Tensor, ...]:
     """The twelve coefficients, missing ones zero."""
-    missing = 12 - coefficients.shape[0]
-    return torch.nn.functional.pad(coefficients, (0, missing)).unbind(0)
+    missing = 12 - coefficients.shape[-1]
+    return torch.nn.functional.pad(coefficients, (0, missing)).unbind(-1)

@@ -126,7 +126,7 @@ def rigid_matrix(
 ) -> Float[Tensor, "*B 4 4"]:
     """Homogeneous matrix of a rigid motion."""
     top = torch.cat([rotation, translation[..., None]], -1)
-    last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=top.dtype, device=top.device)
+    last = torch.eye(4, dtype=top.dtype, device=top.device)[3]  # made where it is needed: no copy
     return torch.cat([top, last.expand(*top.shape[:-2], 1, 4)], -2)
 
 

@@ -19,6 +19,7 @@ from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from hrnfit.geometry.mesh import distinct_pairs
+from hrnfit.geometry.rows import weighted_rows
 
 Kernel = Literal["bilinear", "cubic"]
 
@@ -42,8 +43,7 @@ class DeformationOperator:
                 f"got {tuple(deformation.shape)}; build the operator for the map's own size"
             )
         flat = deformation.flatten(-3, -2)
-        picked = flat[..., self.texels.long(), :]
-        return (picked * self.weights[..., None]).sum(dim=-2)
+        return weighted_rows(flat, self.texels, self.weights)
 
     def matrix(self) -> sp.csr_matrix:
         """The same as a sparse matrix (N, D * D), float64."""
@@ -71,7 +71,7 @@ class DeformationOperator:
         sampling = self.matrix()
         trust = np.ones(len(offsets)) if weight is None else weight.detach().cpu().double().numpy()
         weighted = sampling.T @ sp.diags(trust)
-        system = weighted @ sampling + smoothness * _roughness(self.size)
+        system = weighted @ sampling + smoothness * roughness(self.size)
         system = system + 1e-9 * sp.identity(self.size**2)
         right = weighted @ offsets.detach().cpu().double().numpy()
         solution = spsolve(system.tocsc(), right)
@@ -170,7 +170,7 @@ def _corners(
     return corners, counts
 
 
-def _roughness(size: int) -> sp.csr_matrix:
+def roughness(size: int) -> sp.csr_matrix:
     """Sum of squared second differences along rows and columns, as a quadratic form."""
     if size < 3:
         return sp.csr_matrix((size**2, size**2))

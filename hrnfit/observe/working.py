@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -26,31 +27,38 @@ def working_views(
     boxes: Float[Tensor, "V 4"],
     size: int,
     dtype: torch.dtype = torch.float32,
+    marks: PinholeLandmarks | None = None,
 ) -> WorkingViews:
     """Windows of `size` px onto the views.
 
     boxes: left, top, right, bottom in each view's undistorted pixels (those of `camera.pinhole()`);
     the shorter side is widened about its centre to a square. Windows may reach beyond the photograph:
-    there the mask is 0, and the image goes on with the photograph's border.
+    there the mask is 0, and the image goes on with the photograph's border. marks: the views'
+    `pinhole_landmarks`, where more windows of the same views follow.
     """
     check_shape("boxes", boxes, (len(views), 4), "one left, top, right, bottom per view")
     check_finite("boxes", boxes)
-    if size < 1:
-        raise ValueError(f"size: expected a positive number of pixels, got {size}")
+    check_window_size(size)
     windows = [window_camera(v.camera, box, size) for v, box in zip(views, boxes, strict=True)]
     looks = [_resampled(v, w, size) for v, w in zip(views, windows, strict=True)]
-    points, confidence, scheme = _window_landmarks(views, windows)
+    marks = pinhole_landmarks(views) if marks is None else marks
     return WorkingViews(
         images=torch.stack([image for image, _, _ in looks]).to(dtype),
         masks=torch.stack([mask for _, mask, _ in looks]).to(dtype),
         inside=torch.stack([inside for _, _, inside in looks]),
         K=torch.stack([w.K for w in windows]).to(dtype),
         T_cam_world=torch.stack([w.T_cam_world for w in windows]).to(dtype),
-        landmarks=points.to(dtype),
-        landmark_confidence=confidence.to(dtype),
+        landmarks=_window_landmarks(marks, views, windows).to(dtype),
+        landmark_confidence=marks.confidence.to(dtype),
         names=tuple(v.name for v in views),
-        landmark_scheme=scheme,
+        landmark_scheme=marks.scheme,
     )
+
+
+def check_window_size(size: int) -> None:
+    """A window has pixels."""
+    if size < 1:
+        raise ValueError(f"size: expected a positive number of pixels, got {size}")
 
 
 def window_camera(camera: Camera, box: Float[Tensor, "4"], size: int) -> Camera:
@@ -80,14 +88,15 @@ def face_boxes(
     used = torch.isfinite(points).all(-1)
     if confidence is not None:
         used &= confidence > 0
-    if not bool(used.any(-1).all()):
-        raise ValueError("face_boxes: a view has no usable point; give its box another way")
     inf = torch.full_like(points, torch.inf)
     low = torch.where(used[..., None], points, inf).amin(-2)  # (V, 2)
     high = torch.where(used[..., None], points, -inf).amax(-2)
     half = (0.5 + margin) * (high - low).amax(-1, keepdim=True)
     centre = (low + high) / 2
-    return torch.cat([centre - half, centre + half], -1)
+    boxes = torch.cat([centre - half, centre + half], -1)
+    if not bool(torch.isfinite(boxes).all()):  # one look at the device
+        raise ValueError("face_boxes: a view has no usable point; give its box another way")
+    return boxes
 
 
 def landmark_boxes(views: Sequence[View], margin: float = 0.3) -> Float[Tensor, "V 4"]:
@@ -121,27 +130,51 @@ def common_scheme(landmarks: Sequence[Landmarks | None]) -> tuple[Landmarks | No
     )
 
 
-def _window_landmarks(
-    views: Sequence[View], windows: Sequence[Camera]
-) -> tuple[Tensor, Tensor, str]:
-    """Landmarks (V, L, 2) in window pixels, their confidence (V, L) and scheme."""
+def stacked(matrices: Sequence[Tensor]) -> Float[Tensor, "V m n"]:
+    """Matrices of the views' cameras, float64, on the host."""
+    return torch.stack([matrix.detach().double().cpu() for matrix in matrices])
+
+
+@dataclass(frozen=True)
+class PinholeLandmarks:
+    """Landmarks of all views in one scheme, undistorted: what does not depend on the windows. float64."""
+
+    points: Float[Tensor, "V L 2"]
+    """Pixels of each view's `camera.pinhole()`; 0 where missing."""
+    confidence: Float[Tensor, "V L"]
+    scheme: str
+
+
+def pinhole_landmarks(views: Sequence[View]) -> PinholeLandmarks:
+    """The views' landmarks without the lens. Newton's method on a lens takes 3 ms per view, so it is done
+    once for all windows."""
     joined = common_scheme([view.landmarks for view in views])
     given = next((marks for marks in joined if marks is not None), None)
     if given is None:
-        return torch.zeros(len(views), 0, 2), torch.zeros(len(views), 0), "mediapipe478"
+        none = torch.zeros(len(views), 0, 2)
+        return PinholeLandmarks(none, torch.zeros(len(views), 0), "mediapipe478")
     points = torch.zeros(len(views), len(given.points), 2, dtype=torch.float64)
     confidence = torch.zeros(len(views), len(given.points), dtype=torch.float64)
-    for i, (view, window, marks) in enumerate(zip(views, windows, joined, strict=True)):
-        if marks is None:
-            continue
-        camera = view.camera.to(torch.float64, "cpu")
-        used = marks.confidence > 0
-        pixels = camera.undistort(marks.points[used].double())
-        scale = window.K[0, 0].double().cpu() / camera.K[0, 0]
-        shift = window.K[:2, 2].double().cpu() - scale * camera.K[:2, 2]
-        points[i, used] = scale * pixels + shift
-        confidence[i] = marks.confidence.double()
-    return points, confidence, given.scheme
+    for i, (view, marks) in enumerate(zip(views, joined, strict=True)):
+        if marks is not None:
+            used = marks.confidence > 0
+            camera = view.camera.to(torch.float64, "cpu")
+            points[i, used] = camera.undistort(marks.points[used].double())
+            confidence[i] = marks.confidence.double()
+    return PinholeLandmarks(points, confidence, given.scheme)
+
+
+def _window_landmarks(
+    marks: PinholeLandmarks, views: Sequence[View], windows: Sequence[Camera]
+) -> Float[Tensor, "V L 2"]:
+    """Landmarks in window pixels; 0 where missing."""
+    moved = []
+    for points, view, window in zip(marks.points, views, windows, strict=True):
+        K, into = view.camera.K.double().cpu(), window.K.double().cpu()
+        scale = into[0, 0] / K[0, 0]
+        moved.append(scale * points + (into[:2, 2] - scale * K[:2, 2]))
+    seen = (marks.confidence > 0)[..., None]
+    return torch.where(seen, torch.stack(moved), torch.zeros_like(marks.points))
 
 
 def _resampled(view: View, window: Camera, size: int) -> tuple[Tensor, Tensor, Tensor]:

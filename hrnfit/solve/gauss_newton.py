@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -16,6 +17,24 @@ from hrnfit.solve.solver import Leaves, Solution
 
 Propose = Callable[[Leaves], tuple[Evaluated, Callable[[float], Leaves]]]
 """Energy and terms at the leaves, and the step from there for a damping relative to the diagonal."""
+
+
+@runtime_checkable
+class Attempts(Protocol):
+    """Damped steps from the same leaves, one after the other."""
+
+    def begin(self, leaves: Leaves) -> None:
+        """Attempts from here on start at these leaves."""
+        ...
+
+    def attempt(self, damping: float, shrink: float) -> tuple[bool, Leaves]:
+        """Whether the step with this damping, limited and times `shrink`, lowers the energy, and where it
+        leads."""
+        ...
+
+    def evaluated(self) -> Evaluated:
+        """Energy and terms at the leaves, after an attempt."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,43 +55,78 @@ class GaussNewton:
         self, propose: Propose, energy: Energy, leaves: Leaves, progress: Progress | None = None
     ) -> Solution:
         """Minimum from `leaves`; `energy` evaluates without linearising, as the last proposal did."""
+        return self.minimize_by(_Proposed(propose, energy, self.limits), energy, leaves, progress)
+
+    def minimize_by(
+        self, attempts: Attempts, energy: Energy, leaves: Leaves, progress: Progress | None = None
+    ) -> Solution:
+        """The same where proposing, limiting and evaluating are one computation; it knows the limits."""
         loop = Loop(steps=self.steps, record_every=1, tolerance=self.tolerance, patience=3)
-        return loop.run(_Stepper(propose, self), energy, leaves, progress)
+        return loop.run(_Stepper(attempts, self), energy, leaves, progress)
 
 
 class _Stepper:
-    """Moves the leaves by the least damped proposal that lowers the energy."""
+    """Moves the leaves by the least damped attempt that lowers the energy."""
 
-    def __init__(self, propose: Propose, settings: GaussNewton) -> None:
-        self._propose, self._settings = propose, settings
+    def __init__(self, attempts: Attempts, settings: GaussNewton) -> None:
+        self._attempts, self._settings = attempts, settings
         self._leaves: Leaves = {}
         self._shrink, self._damping = 1.0, settings.damping
 
-    def begin(self, leaves: Leaves, shrink: float) -> None:
+    def begin(self, leaves: Leaves, shrink: float) -> Leaves:
         self._leaves, self._shrink = leaves, shrink
+        return leaves
 
     def advance(self, energy: Energy, fraction: float) -> Evaluated:
         with torch.no_grad():
             here = {name: leaf.detach() for name, leaf in self._leaves.items()}
-            evaluated, solve = self._propose(here)
+            self._attempts.begin(here)
             for _ in range(self._settings.max_retries):
-                step = solve(self._damping)
-                there = {n: leaf + self._limited(n, step[n]) for n, leaf in here.items()}
-                if float(energy(there)[0]) < float(evaluated[0]):
+                lower, there = self._attempts.attempt(self._damping, self._shrink)
+                if lower:
                     for name, leaf in self._leaves.items():
                         leaf.copy_(there[name])
                     self._damping = max(self._damping / 10.0, 1e-6)
                     break
                 self._damping = min(self._damping * 10.0, 1e6)
-        return evaluated
+            return self._attempts.evaluated()
 
-    def _limited(self, name: str, change: torch.Tensor) -> torch.Tensor:
-        """The step, shortened to its limit."""
-        limit = self._settings.limits.get(name)
-        if limit is None:
-            return change * self._shrink
-        # A displacement map is (K, H, W): its rows are no vectors.
-        of_vectors = change.dim() > 2 and change.shape[-1] == 3
-        vectors = change if of_vectors else change[..., None]
-        length = vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-        return (vectors * (limit / length).clamp_max(1.0)).view_as(change) * self._shrink
+    def look(self, energy: Energy) -> torch.Tensor:
+        with torch.no_grad():
+            return energy(self._leaves)[0]
+
+
+class _Proposed:
+    """Attempts of a problem that proposes a step and evaluates where it leads."""
+
+    def __init__(self, propose: Propose, energy: Energy, limits: dict[str, float]) -> None:
+        self._propose, self._energy, self._limits = propose, energy, limits
+
+    def begin(self, leaves: Leaves) -> None:
+        self._here = leaves
+        self._evaluated, self._step = self._propose(leaves)
+
+    def attempt(self, damping: float, shrink: float) -> tuple[bool, Leaves]:
+        there = moved(self._here, self._step(damping), self._limits, shrink)
+        return float(self._energy(there)[0]) < float(self._evaluated[0]), there
+
+    def evaluated(self) -> Evaluated:
+        return self._evaluated
+
+
+def moved(
+    leaves: Leaves, step: Leaves, limits: dict[str, float], shrink: float | torch.Tensor
+) -> Leaves:
+    """The leaves after a step, each shortened to its limit, times `shrink`."""
+    return {n: x + limited(step[n], limits.get(n)) * shrink for n, x in leaves.items()}
+
+
+def limited(change: torch.Tensor, limit: float | None) -> torch.Tensor:
+    """The step, shortened to its limit."""
+    if limit is None:
+        return change
+    # A displacement map is (K, H, W): its rows are no vectors.
+    of_vectors = change.dim() > 2 and change.shape[-1] == 3
+    vectors = change if of_vectors else change[..., None]
+    length = vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return (vectors * (limit / length).clamp_max(1.0)).view_as(change)

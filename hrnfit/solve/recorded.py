@@ -36,9 +36,17 @@ class Recording:
 
     def replay(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The outputs for these inputs, valid until the next replay."""
+        self.load(inputs)
+        return self.again()
+
+    def load(self, inputs: tuple[Tensor, ...]) -> None:
+        """Copy inputs into the buffers."""
         for buffer, value in zip(self.inputs, inputs, strict=True):
             if buffer.data_ptr() != value.data_ptr():
                 buffer.copy_(value)
+
+    def again(self) -> tuple[Tensor, ...]:
+        """The outputs for what the buffers hold, as a function leaves them that moves its inputs."""
         self.graph.replay()
         return self.outputs
 
@@ -53,6 +61,9 @@ class _Kept(threading.local):
 
 
 _kept = _Kept()
+_left: list[tuple[OrderedDict[Hashable, Recording], dict[torch.device, Any]]] = []
+"""Recordings that threads left behind in `lent_recordings`, for the next thread."""
+_leaving, _making = threading.Lock(), threading.Lock()
 
 
 def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -62,24 +73,62 @@ def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> t
     the device of the inputs are added here. The outputs are overwritten by the next call with this key: copy what
     shall last. On the CPU, and inside `without_recording`, the function is simply called.
     """
-    device = inputs[0].device
-    if device.type != "cuda" or _kept.off:
+    if not records(inputs[0].device):
         return function(*inputs)
+    return recording(key, function, inputs).replay(inputs)
+
+
+def records(device: torch.device) -> bool:
+    """Whether computations on the device are recorded here."""
+    return device.type == "cuda" and not _kept.off
+
+
+def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
+    """The recording kept under `key` (see `replayed`), made with these inputs if there is none; not replayed.
+
+    For functions that move some of their inputs in place, whose buffers are then the state: load them once,
+    and replay with `again`.
+    """
+    device = inputs[0].device
     full = (key, device, *((tuple(x.shape), x.dtype) for x in inputs))
     found = _kept.recordings.get(full)
     if found is None:
-        found = _recorded(function, inputs, device)
+        with (
+            _making
+        ):  # it synchronises the device, which must not happen while another thread records
+            found = _recorded(function, inputs, device)
         _kept.recordings[full] = found
         while len(_kept.recordings) > MOST:
             _kept.recordings.popitem(last=False)
     _kept.recordings.move_to_end(full)
-    return found.replay(inputs)
+    return found
 
 
 def forget_recordings() -> None:
-    """Give back the memory of this thread's recordings."""
+    """Give back the memory of this thread's recordings, and of those that threads left behind."""
     _kept.recordings.clear()
     _kept.pools.clear()
+    with _leaving:
+        _left.clear()
+
+
+@contextmanager
+def lent_recordings() -> Generator[None]:
+    """Within it the thread replays what a thread before it recorded, and leaves its own to the next.
+
+    For threads that come and go: recordings are bound to none, but two threads must not replay one at once.
+    """
+    own = (_kept.recordings, _kept.pools)
+    with _leaving:
+        _kept.recordings, _kept.pools = _left.pop() if _left else (OrderedDict(), {})
+    try:
+        yield
+    finally:
+        for device in _kept.pools:  # the next thread has another stream
+            torch.cuda.current_stream(device).synchronize()
+        with _leaving:
+            _left.append((_kept.recordings, _kept.pools))
+        _kept.recordings, _kept.pools = own
 
 
 @contextmanager

@@ -1,0 +1,85 @@
+"""Energies of UV maps on CUDA, each with its gradient by one kernel (`map_kernels`). First derivatives only.
+
+Memory: the gradient, as large as the map, from the forward to the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.weak import WeakIdKeyDictionary
+
+from hrnfit.energy import map_kernels
+from hrnfit.energy.robust_kernels import KINDS
+from hrnfit.energy.smooth import difference_validity
+from hrnfit.geometry.launched import blocks, width_of
+
+
+class _Constants:
+    """Of a mask of used texels: as floats, and the validity per channel and map of every kernel."""
+
+    def __init__(self, used: Tensor) -> None:
+        self.used = used.to(torch.float32).contiguous()
+        u, v = difference_validity(used)
+        second = (used[:, :-2] & used[:, 1:-1] & used[:, 2:]).sum()
+        second = second + (used[:-2] & used[1:-1] & used[2:]).sum()
+        mixed = used[:-1, :-1] & used[:-1, 1:] & used[1:, :-1] & used[1:, 1:]
+        counts = torch.stack([used.sum(), u.sum() + v.sum(), second + mixed.sum()]).tolist()
+        self.share = dict(zip(("size", "variation", "bending"), counts, strict=True))
+        self.share["isotropic"] = self.share["size"]
+
+
+_CONSTANTS: MutableMapping[Tensor, _Constants] = WeakIdKeyDictionary()
+"""Per mask tensor, which lives as long as its model."""
+
+
+def _constants(used: Tensor) -> _Constants:
+    if used not in _CONSTANTS:
+        _CONSTANTS[used] = _Constants(used)
+    return _CONSTANTS[used]
+
+
+class _MapEnergy(torch.autograd.Function):
+    """A kernel of `map_kernels` on maps (B, H, W, C)."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, name: str, used: Tensor, kind: int, scale: float) -> Tensor:
+        maps = maps.contiguous()
+        count, height, width, channels = maps.shape
+        constants = _constants(used)
+        validity = constants.share[name] * count * (1 if name == "isotropic" else channels)
+        block = width_of(128)
+        grid = (*blocks(height * width, block), count)
+        parts = torch.empty(grid[0] * grid[1], dtype=maps.dtype, device=maps.device)
+        grad = torch.empty_like(maps)
+        getattr(map_kernels, name)[grid](
+            maps, constants.used, grad, parts, height, width, scale, 1.0 / max(validity, 1e-12),
+            C=channels, KIND=kind, BLOCK=block,
+        )  # fmt: skip
+        ctx.save_for_backward(grad)
+        return parts.sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_energy: Tensor):  # type: ignore[override]
+        return ctx.saved_tensors[0] * by_energy, None, None, None, None
+
+
+def _energy(name: str) -> Callable[[Tensor, Tensor, float, str], Tensor]:
+    def energy(
+        maps: Float[Tensor, "*B H W C"], used: Bool[Tensor, "H W"], scale: float, kernel: str
+    ) -> Float[Tensor, ""]:
+        stacked = maps.reshape(-1, *maps.shape[-3:])
+        return _MapEnergy.apply(stacked, name, used, KINDS[kernel], scale)
+
+    return energy
+
+
+size_energy, variation_energy = _energy("size"), _energy("variation")
+bending_energy, isotropic_energy = _energy("bending"), _energy("isotropic")
+"""`reduce` of the values over `scale`, of `total_variation`, `bending` and `isotropic_variation`."""

@@ -1,0 +1,96 @@
+"""Where the skin is in every view for the leaves of a map stage, in tensors of fixed shapes.
+
+The same laws as `Prediction` and `SharedSkin.look`, without their lazy parts: the coarse face stands still
+during a map stage, so it comes as vertices, and nothing is read by the host.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hrnfit.energy.texels import Texels
+from hrnfit.geometry.mesh import vertex_normals
+from hrnfit.geometry.rotation import pose_matrix
+from hrnfit.model.deformation import DeformationOperator
+from hrnfit.solve.solver import Leaves
+
+
+class SkinViews(NamedTuple):
+    """What a stage does not move, as tensors: photographs' windows, cameras, the coarse face."""
+
+    channels: Float[Tensor, "V 10 S S"]
+    """Of `TexelSource`."""
+    K: Float[Tensor, "V 3 3"]
+    """Windows' intrinsics before `log_focal`."""
+    T_cam_world: Float[Tensor, "V 4 4"]
+    """Camera corrections applied."""
+    frame: Int[Tensor, "V"]
+    row: Int[Tensor, "V"]
+    """Displacement row that each view shows."""
+    coarse: Float[Tensor, "T N 3"]
+    """Morphable model per frame, head frame."""
+    pose_reference: Float[Tensor, "T 4 4"]
+    deformation: Float[Tensor, "D D 3"]
+    pose: Float[Tensor, "T 6"]
+    log_focal: Float[Tensor, "V"]
+    """As the stage found them."""
+
+
+class SkinPlace(NamedTuple):
+    """Vertices and texels of one set of leaves."""
+
+    points: Float[Tensor, "V N 3"]
+    """Vertices in every window, px and mm of depth."""
+    K: Float[Tensor, "V 3 3"]
+    T_world_head: Float[Tensor, "T 4 4"]
+    x_cam: Float[Tensor, "V P 3"]
+    normals_head: Float[Tensor, "T P 3"]
+    normals_cam: Float[Tensor, "V P 3"]
+    R_cam_head: Float[Tensor, "V 3 3"]
+
+
+def skin_place(
+    views: SkinViews,
+    leaves: Leaves,
+    texels: Texels,
+    operator: DeformationOperator,
+    faces: Int[Tensor, "F 3"],
+) -> SkinPlace:
+    """The skin at leaves: `deformation` or `displacement`, `pose` and `log_focal` where they move."""
+    factor = leaves.get("log_focal", views.log_focal).exp()
+    K = torch.cat([views.K[:, :, :2] * factor[:, None, None], views.K[:, :, 2:]], dim=2)
+    T_world_head = pose_matrix(leaves.get("pose", views.pose), views.pose_reference)
+    T = views.T_cam_world @ T_world_head[views.frame]  # camera from head
+    vertices = views.coarse + operator(leaves.get("deformation", views.deformation))
+    normals = texels.interpolate(vertex_normals(vertices, faces))
+    normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    head = texels.interpolate(vertices)[views.frame]
+    if "displacement" in leaves:
+        height = row_heights(leaves["displacement"], texels)[views.row]
+        head = head + height[..., None] * normals[views.frame]
+    R, t = T[:, :3, :3], T[:, None, :3, 3]
+    of_vertices = vertices[views.frame] @ R.mT + t
+    depth = of_vertices[..., 2:]
+    points = torch.cat([(of_vertices / depth) @ K[:, :2].mT, depth], dim=-1)
+    return SkinPlace(
+        points,
+        K,
+        T_world_head,
+        head @ R.mT + t,
+        normals,
+        normals[views.frame] @ R.mT,
+        R,
+    )
+
+
+def row_heights(displacement: Float[Tensor, "K H W"], texels: Texels) -> Float[Tensor, "K P"]:
+    """Displacement rows at the texels, bilinear, mm."""
+    grid = (2.0 * texels.centres() - 1.0).to(displacement)[None, None]
+    read = torch.nn.functional.grid_sample(
+        displacement[None], grid, align_corners=False, padding_mode="border"
+    )
+    return read[0, :, 0]

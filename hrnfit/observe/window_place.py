@@ -1,0 +1,88 @@
+"""Where windows lie on photographs, in numbers alone, and which views are sampled alike.
+
+A window of S px has 1 / `scale` photograph pixels per pixel. Four of them and more are averaged over blocks
+first, so that never more than 4 x 4 look-ups fall into a window pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+MOST_LOOKUPS = 2**25
+"""Look-ups made at once, about 60 bytes each: 2 GB. More views wait for the next turn."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """V square windows on undistorted photographs. float64, on the host."""
+
+    size: int
+    """px."""
+    scale: Float[Tensor, "V"]
+    """Window pixels per photograph pixel."""
+    shift: Float[Tensor, "V 2"]
+    """Window px of the photograph's corner."""
+    corner: Float[Tensor, "V 2"]
+    """Photograph px of the window's corner."""
+    K: Float[Tensor, "V 3 3"]
+    """Pinholes of the windows."""
+    reach: Float[Tensor, "V"]
+    """Distance of the window's farthest corner from the principal point, focal lengths."""
+
+    @staticmethod
+    def of(K: Float[Tensor, "V 3 3"], boxes: Float[Tensor, "V 4"], size: int) -> Placement:
+        """Windows around boxes of undistorted pixels, the shorter side widened about its centre."""
+        low, high = boxes[:, :2], boxes[:, 2:]
+        side = (high - low).amax(1)
+        if not bool((side > 0).all()):
+            box = boxes[int((~(side > 0)).nonzero()[0])]
+            raise ValueError(f"boxes: expected left < right and top < bottom, got {box.tolist()}")
+        corner = (low + high - side[:, None]) / 2
+        scale = size / side
+        shift = -scale[:, None] * corner
+        window = K.clone()
+        window[:, :2, 2] -= corner
+        window[:, :2] *= scale[:, None, None]
+        ends = torch.stack([corner, corner + side[:, None]], 1)  # (V, 2, 2): end, axis
+        y = (ends[:, :, 1] - K[:, 1, 2, None]) / K[:, 1, 1, None]
+        x = ends[:, :, None, 0] - K[:, 0, 2, None, None] - K[:, 0, 1, None, None] * y[:, None]
+        reach = torch.hypot(x / K[:, 0, 0, None, None], y[:, None]).amax((1, 2))
+        return Placement(size, scale, shift, corner, window, reach)
+
+    def packed(self) -> Float[Tensor, "V 14"]:
+        """Scale, shift, corner and pinhole of each window, to be sent at once."""
+        return torch.cat([self.scale[:, None], self.shift, self.corner, self.K.flatten(1)], 1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views that are sampled alike."""
+
+    rows: tuple[int, ...]
+    photograph: tuple[int, int]
+    """Height and width, px."""
+    block: int
+    """Side of the blocks that are averaged first, photograph px."""
+    samples: int
+    """Look-ups per window pixel and axis."""
+    enlarging: bool
+
+
+def batches(place: Placement, photographs: Sequence[tuple[int, int]]) -> Iterator[Batch]:
+    """All views, as few batches as memory permits."""
+    alike: dict[tuple[tuple[int, int], int, int, bool], list[int]] = {}
+    for row, scale in enumerate(place.scale.tolist()):
+        ratio = 1 / scale  # photograph pixels per window pixel
+        block = max(1, int(ratio // 2))
+        samples = max(1, math.ceil(ratio / block - 1e-6))
+        alike.setdefault((photographs[row], block, samples, ratio < 1), []).append(row)
+    for (photograph, block, samples, enlarging), rows in alike.items():
+        most = max(1, MOST_LOOKUPS // (place.size * samples) ** 2)
+        for first in range(0, len(rows), most):
+            yield Batch(tuple(rows[first : first + most]), photograph, block, samples, enlarging)

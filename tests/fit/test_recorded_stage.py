@@ -1,0 +1,71 @@
+"""A stage's energy as a recordable function: the same values from named tensors alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hrnfit.energy.term import Weight
+from hrnfit.fit.first_order_stage import FirstOrderSettings, TermWeight, solve_first_order
+from hrnfit.fit.recorded_stage import StageTerms, named_energy
+from hrnfit.fit.terms import TERMS, make_term
+from hrnfit.solve.first_order import Adam
+from hrnfit.solve.loop import Loop
+from tests.fit.small_scene import truth_scene
+
+NAMES = tuple(name for name in TERMS if name != "perceptual")
+FREE = {
+    "detail": ("displacement",),
+    "maps": ("deformation", "displacement", "light", "albedo_map"),
+    "cameras": ("pose", "camera", "log_focal", "identity"),
+}
+
+
+def stage_terms(names=NAMES) -> StageTerms:
+    terms = tuple(make_term(name, "ibug68", {}) for name in names)
+    kernels = dict.fromkeys(names, "abs")
+    return StageTerms(terms, dict.fromkeys(names, Weight(1.0)), kernels)
+
+
+@pytest.mark.parametrize("free", FREE.values(), ids=FREE)
+def test_energy_and_gradient_are_those_of_the_prediction_to_the_bit(free):
+    scene, state = truth_scene()
+    state = state.replace(displacement=0.1 * torch.rand_like(state.displacement))
+    terms = stage_terms()
+    named = named_energy(scene, state, free, terms, 64, "fine")
+    base = scene.predict(state, 64, "fine")
+    found = []
+    for energy in (named, lambda x: terms(replace(base, state=state.replace(**x)), base.views)):
+        leaves = {n: getattr(state, n).clone().requires_grad_() for n in free}
+        total, parts = energy(leaves)
+        found.append((total, *parts.values(), *torch.autograd.grad(total, list(leaves.values()))))
+    assert named.terms == NAMES
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_the_function_holds_nothing_of_one_fit():
+    """Another scene's tensors under the same key give that scene's energy."""
+    scene, state = truth_scene()
+    darker = replace(scene.windows(64), images=0.5 * scene.windows(64).images)
+    other = replace(scene, _windows={darker.size: darker})
+    terms = stage_terms(("photometric", "contour"))
+    first, second = (named_energy(s, state, ("light",), terms, 64, "mid") for s in (scene, other))
+    assert first.key == second.key
+    leaves = {"light": state.light}
+    crossed = first.function(leaves, second.inputs)[0]
+    assert torch.equal(crossed, second(leaves)[0])
+    assert not torch.equal(crossed, first(leaves)[0])
+
+
+def test_adam_takes_the_named_energy_as_any_other():
+    scene, state = truth_scene()
+    terms = {"landmark": TermWeight(1.0), "deformation_size": TermWeight(1.0)}
+    settings = FirstOrderSettings(terms=terms, size=64, steps=5)
+    plain, _ = solve_first_order(scene, state, ("deformation",), settings, "mid", "adam")
+    made = replace(stage_terms(tuple(terms)), kernels=dict.fromkeys(terms, "square"))
+    named = named_energy(scene, state, ("deformation",), made, 64, "mid")
+    adam = Adam({"deformation": 0.1}, loop=Loop(5, tolerance=1e-3))
+    solved = adam.minimize(named, {"deformation": state.deformation})
+    assert torch.equal(solved.leaves["deformation"], plain.deformation)
