@@ -249,7 +249,7 @@ def barycentrics_backward(
     sx0, sy0, sz0 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
     sx1, sy1, sz1 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
     sx2, sy2, sz2 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
-    for step in tl.static_range(RUN):
+    for step in range(RUN):
         pixel = lane * RUN + step
         f = tl.load(triangle + pixel, mask=pixel < pixels, other=-1)
         seen = f >= 0

@@ -77,7 +77,7 @@ def interpolate_to_attributes(
         r0, r1, r2 = 0 * lane, 0 * lane, 0 * lane
         s0, s1 = tl.zeros([BLOCK, WIDE], t), tl.zeros([BLOCK, WIDE], t)
         s2 = tl.zeros([BLOCK, WIDE], t)
-        for step in tl.static_range(RUN):
+        for step in range(RUN):
             pixel = lane * RUN + step
             seen, i0, i1, i2 = _corner_rows(
                 faces, triangle, pixel, pixels, period, triangles, per_view, stride
