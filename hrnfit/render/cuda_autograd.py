@@ -25,6 +25,8 @@ SMALL = 64
 """Most pixel centres in the bounding box of a triangle that one lane draws alone."""
 CHUNK = 256
 """Pixels of a large triangle's bounding box that a program tests at once."""
+RUN = 4
+"""Pixels side by side whose gradients one lane sums before it adds them to the corners."""
 EXACT = {"enable_fp_fusion": False}
 """Coverage is decided by the CPU's own roundings."""
 
@@ -70,9 +72,9 @@ class Rasterize(torch.autograd.Function):
         _, height, width = triangle.shape
         if triangle.numel() and len(faces):
             block = width_of(128)
-            cuda_kernels.barycentrics_backward[blocks(triangle.numel(), block)](
+            cuda_kernels.barycentrics_backward[blocks(triangle.numel(), RUN * block)](
                 points, faces, triangle, grad.contiguous(), out,
-                points.shape[1], height, width, triangle.numel(), BLOCK=block,
+                len(faces), points.shape[1], height, width, triangle.numel(), RUN=RUN, BLOCK=block,
             )  # fmt: skip
         return out, None, None, None
 
@@ -127,18 +129,20 @@ class Interpolate(torch.autograd.Function):
             found = plain_backward(plain, inputs, ctx.needs_input_grad[:2], grad)
             return *found, None, None, None
         grad = grad.contiguous()
-        a_grad = torch.zeros_like(attributes) if to_attributes else grad  # not touched
-        b_grad = torch.empty_like(barycentric) if to_barycentric else grad
-        if grad.numel():
-            block = width_of(128)
-            cuda_pixel_kernels.interpolate_backward[blocks(math.prod(grad.shape[:3]), block)](
-                grad, attributes, barycentric, triangle, faces, a_grad, b_grad,
-                *_sizes(attributes, triangle, faces, len(grad)),
-                TO_ATTRIBUTES=to_attributes, TO_BARYCENTRIC=to_barycentric,
-                WIDE=wide(attributes.shape[-1]), BLOCK=block,
+        sizes, channels = _sizes(attributes, triangle, faces, len(grad)), wide(attributes.shape[-1])
+        a_grad = torch.zeros_like(attributes) if to_attributes else None
+        b_grad = torch.empty_like(barycentric) if to_barycentric else None
+        block = width_of(128)
+        if to_attributes and grad.numel():
+            cuda_pixel_kernels.interpolate_to_attributes[blocks(sizes[0], RUN * block)](
+                grad, barycentric, triangle, faces, a_grad, *sizes,
+                RUN=RUN, WIDE=channels, BLOCK=block,
             )  # fmt: skip
-        own = (a_grad if to_attributes else None, b_grad if to_barycentric else None)
-        return *own, None, None, None
+        if to_barycentric and grad.numel():
+            cuda_pixel_kernels.interpolate_to_barycentric[blocks(sizes[0], block)](
+                grad, attributes, triangle, faces, b_grad, *sizes, WIDE=channels, BLOCK=block
+            )
+        return a_grad, b_grad, None, None, None
 
 
 def _sizes(attributes: Tensor, triangle: Tensor, faces: Tensor, views: int) -> tuple[int, ...]:
