@@ -86,7 +86,9 @@ def each_stage(
         yield Done(state, tuple(reports), tuple(warnings), f"stage {stage.name!r}")
         show = _reporter(callback, stage, i, len(recipe.stages))
         solved, solution = _solve(scene, state, stage, recipe, focal_deviation, show)
-        gone = lost_views(scene, solved) - lost_views(scene, state)
+        gone = lost_views(scene, solved)
+        if gone:
+            gone -= lost_views(scene, state)
         if gone:
             warnings.append(
                 f"stage {stage.name!r} was undone: the face left its landmarks in {', '.join(sorted(gone))}"
