@@ -35,7 +35,7 @@ class ModelConstants:
             if key not in self._kept:
                 made = make()
                 if device.type == "cuda":  # other threads may read it on other streams
-                    torch.cuda.synchronize(device)
+                    torch.cuda.current_stream(device).synchronize()
                 self._kept[key] = made
             return self._kept[key]
 

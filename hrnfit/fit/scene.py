@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -12,13 +11,14 @@ from torch import Tensor
 from hrnfit.camera import Camera
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.energy.texels import Texels
+from hrnfit.fit.face_place import face_in_world, projected_boxes
 from hrnfit.fit.model_constants import chart_of, map_operator, texels_of, vertex_count
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.deformation import DeformationOperator
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View, WorkingViews
 from hrnfit.observe.window_source import WindowSource, window_source
-from hrnfit.observe.working import face_boxes
+from hrnfit.observe.working import check_boxes
 from hrnfit.prediction import Prediction
 from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.render.texture import UvRaster
@@ -113,21 +113,13 @@ class Scene:
 
     def framed(self, state: FaceState, margin: float = 0.06) -> Scene:
         """The same scene with windows around the face as it projects now."""
-        onto = partial(torch.Tensor.to, device=self.device, dtype=torch.float32)
-        K = onto(self.photographs.K)
-        K = torch.cat([K[:, :, :2] * onto(state.log_focal).exp()[:, None, None], K[:, :, 2:]], 2)
-        T = pose_matrix(onto(state.camera), onto(self.photographs.T_cam_world))
-        x_cam = self.world(state)[self.sharing.frame] @ T[:, :3, :3].mT + T[:, None, :3, 3]
-        pixels = (x_cam / x_cam[..., 2:]) @ K[:, :2].mT
-        return replace(self, boxes=face_boxes(pixels, margin).cpu(), _windows={})
+        boxes = projected_boxes(self.model, state, self.sharing, self.photographs, margin)
+        check_boxes(boxes)
+        return replace(self, boxes=boxes, _windows={})
 
     def world(self, state: FaceState) -> Float[Tensor, "T N 3"]:
         """Mid-level vertices per frame, world mm, float32, on the scene's device."""
-        frames = len(state.expression)
-        head = self.model.shape(state.identity[None].expand(frames, -1), state.expression)
-        head = head + self.operator(state.deformation.shape[0])(state.deformation)
-        pose = pose_matrix(state.pose, state.pose_reference)
-        return (head @ pose[:, :3, :3].mT + pose[:, None, :3, 3]).float()
+        return face_in_world(self.model, state)
 
 
 def _are_same(some: tuple[View, ...], others: tuple[View, ...]) -> bool:

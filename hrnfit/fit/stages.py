@@ -96,7 +96,9 @@ def each_stage(
             warnings.append(
                 f"stage {stage.name!r} did not fit into the memory of {scene.device}: it ran {where}"
             )
-        gone = lost_views(scene, solved) - lost_views(scene, state)
+        gone = lost_views(scene, solved)
+        if gone:
+            gone -= lost_views(scene, state)
         if gone:
             warnings.append(
                 f"stage {stage.name!r} was undone: the face left its landmarks in {', '.join(sorted(gone))}"

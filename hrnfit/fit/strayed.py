@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from hrnfit.fit.model_constants import once
+from hrnfit.fit.face_place import landmark_distances
 from hrnfit.fit.scene import Scene
-from hrnfit.fit.surface_points import corners_of
-from hrnfit.geometry.rotation import pose_matrix
-from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View
 from hrnfit.prediction import Prediction
 from hrnfit.state import FaceState
@@ -43,33 +38,12 @@ def landmark_errors(scene: Scene, prediction: Prediction) -> dict[str, float]:
 
 
 def photograph_errors(scene: Scene, state: FaceState) -> dict[str, float]:
-    """The same of a state, without windows: in the photographs themselves. One look at the device."""
-    marks = scene.photographs.marks
-    if marks.scheme not in scene.model.landmarks:
+    """The same of a state, in the photographs themselves: no window is cut. One look at the device."""
+    if scene.photographs.marks.scheme not in scene.model.landmarks:
         return {}
-    corners, weights = _places(scene.model, marks.scheme)
-    world = scene.world(state)[:, corners].to(weights)
-    x_world = (world * weights[..., None]).sum(-2)[scene.sharing.frame]
-    T = pose_matrix(state.camera.to(weights), scene.photographs.T_cam_world.to(weights))
-    x_cam = x_world @ T[:, :3, :3].mT + T[:, None, :3, 3]
-    K = scene.photographs.K.to(weights)
-    lens = K[:, :2, :2] * state.log_focal.to(weights).exp()[:, None, None]
-    pixels = (x_cam[..., :2] / x_cam[..., 2:]) @ lens.mT + K[:, None, :2, 2]
-    trust = marks.confidence.to(weights) * weights.any(-1)
-    squared = (pixels - marks.points.to(weights)).square().sum(-1)
-    mean = (trust * torch.where(trust > 0, squared, 0.0)).sum(1) / trust.sum(1).clamp_min(1e-9)
-    named = zip(scene.views, mean.sqrt().tolist(), strict=True)
+    errors = landmark_distances(scene.model, state, scene.sharing, scene.photographs).tolist()
+    named = zip(scene.views, errors, strict=True)
     return {view.name: error for view, error in named if view.landmarks is not None}
-
-
-def _places(model: FaceModel, scheme: str) -> tuple[Int[Tensor, "L 3"], Float[Tensor, "L 3"]]:
-    """Corner vertices of a scheme's points and their weights in the model's precision."""
-
-    def made() -> tuple[Tensor, Tensor]:
-        corners, weights = corners_of(model, model.landmarks[scheme])
-        return corners, weights.to(model.uv.dtype)
-
-    return once(model, ("places", scheme), made)
 
 
 def shares(scene: Scene, errors: Mapping[str, float | None]) -> dict[str, float]:
