@@ -15,6 +15,7 @@ from hrnfit.geometry.rotation import (
     rotation_exp,
     rotation_from_frames,
     rotation_log,
+    rotation_with_jacobian,
     skew,
 )
 
@@ -117,3 +118,10 @@ def test_closed_coefficients_are_the_series():
         assert torch.allclose(ours, theirs, rtol=1e-14)
     # the third one stands before a matrix of this size
     assert torch.allclose(closed[2] * squared, series[2] * squared, rtol=0.0, atol=1e-15)
+
+
+def test_rotation_and_jacobian_together_are_those_apart(generator):
+    v = torch.cat([torch.zeros(1, 3).double(), random_vectors(4, 1.3, generator)])
+    R, J = rotation_with_jacobian(v)
+    assert torch.equal(R, rotation_exp(v))
+    assert torch.equal(J, left_jacobian(v))
