@@ -25,8 +25,6 @@ def skew(vector: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
 
 def _coefficients(squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """sin(a)/a, (1 - cos a)/a^2 and (a - sin a)/a^3 of the squared angle, smooth at zero."""
-    if squared.is_cuda and squared.dtype == torch.float64 and not squared.requires_grad:
-        return _closed_coefficients(squared)
     small = squared < SERIES_BELOW
     safe = torch.where(small, torch.ones_like(squared), squared)
     angle = safe.sqrt()
@@ -82,12 +80,17 @@ def left_jacobian(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
 def rotation_with_jacobian(
     rotvec: Float[Tensor, "*B 3"],
 ) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3 3"]]:
-    """`rotation_exp` and `left_jacobian` of one vector, bit for bit, for half the work."""
-    first, second, third = _coefficients(rotvec.square().sum(-1)[..., None, None])
+    """`rotation_exp` and `left_jacobian` of one vector, bit for bit on the CPU, for half the work.
+
+    For values, not to be differentiated: on a GPU, float64 vectors take the closed forms.
+    """
+    squared = rotvec.square().sum(-1)[..., None, None]
+    quick = squared.is_cuda and squared.dtype == torch.float64 and not squared.requires_grad
+    first, second, third = (_closed_coefficients if quick else _coefficients)(squared)
     K = skew(rotvec)
-    squared = K @ K
+    twice = K @ K
     eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
-    return eye + first * K + second * squared, eye + second * K + third * squared
+    return eye + first * K + second * twice, eye + second * K + third * twice
 
 
 def rotation_log(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
