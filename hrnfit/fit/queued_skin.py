@@ -24,7 +24,12 @@ from torch import Tensor
 from hrnfit.energy.shared_albedo import TexelSource, TexelViews, consensus, read_texels
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import LocalShape, SharedSkin
-from hrnfit.geometry.rotation import left_jacobian, pose_matrix, skew
+from hrnfit.geometry.rotation import (
+    pose_matrix,
+    rigid_matrix,
+    rotation_with_jacobian,
+    skew,
+)
 from hrnfit.state import FaceState
 
 
@@ -123,7 +128,9 @@ def skin_equations(
     """Normal equations at leaves, float64; leaves that are not free are empty along their last axis, or
     those of the constants."""
     frame = list(plan.frame)
-    T_world_head = pose_matrix(pose, c.pose_reference)
+    turned, turn = rotation_with_jacobian(pose[:, :3])
+    reference = c.pose_reference
+    T_world_head = rigid_matrix(turned @ reference[:, :3, :3], reference[:, :3, 3] + pose[:, 3:])
     T = c.T_cam_world @ torch.stack([T_world_head[f] for f in frame])
     K = torch.cat([c.K[:, :, :2] * log_focal.exp()[:, None, None], c.K[:, :, 2:]], 2)
     like = c.still
@@ -139,7 +146,7 @@ def skin_equations(
     sideways = None
     if plan.focal:
         sideways = (seen.jacobian[..., :2] * x_cam[..., None, :2]).sum(-1)
-    own = _own_columns(plan, c, head, T_world_head, pose)
+    own = _own_columns(plan, c, head, T_world_head[:, :3, :3].mT, turn)
     moments = _Moments.of(c.of_frame, C, weight, agreed.residual, sideways)
     hessian, gradient = _products(c.identity, own, moments)
     return SkinEquations(
@@ -151,16 +158,15 @@ def _own_columns(
     plan: SkinPlan,
     c: SkinConstants,
     head: Float[Tensor, "T P 3"],
-    T_world_head: Float[Tensor, "T 4 4"],
-    pose: Float[Tensor, "T 6"],
+    R_head_world: Float[Tensor, "T 3 3"],
+    turn: Float[Tensor, "T 3 3"],
 ) -> Float[Tensor, "T P 3 k"]:
-    """Derivative of the head-frame texels in the unknowns of their frame."""
+    """Derivative of the head-frame texels in the unknowns of their frame. turn: left Jacobian of the pose."""
     parts = [c.expression.expand(len(head), *c.expression.shape)]
     if plan.pose:
-        R = T_world_head[:, :3, :3].mT
-        turn = (R @ left_jacobian(pose[:, :3])).to(head)
-        parts.append(small_product(-skew(head), turn[:, None]))
-        parts.append(R.to(head)[:, None].expand(*head.shape, 3))
+        about = (R_head_world @ turn).to(head)
+        parts.append(small_product(skew(-head), about[:, None]))
+        parts.append(R_head_world.to(head)[:, None].expand(*head.shape, 3))
     return torch.cat(parts, -1)
 
 

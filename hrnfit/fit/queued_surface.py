@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.fit.shared_skin import LocalShape
-from hrnfit.geometry.rotation import left_jacobian, rotation_exp
+from hrnfit.geometry.rotation import rotation_with_jacobian
 from hrnfit.solve.block import Layout
 from hrnfit.solve.queued_lm import PackedProblem
 from hrnfit.solve.solver import Leaves
@@ -71,13 +71,13 @@ def surface_equations(
     leaves = layout.unpack(x)
     identity, expression, motion = (leaves[n] for n in ("identity", "expression", "motion"))
     frames = len(motion)
-    R = rotation_exp(motion[:, :3])
+    R, left = rotation_with_jacobian(motion[:, :3])
     shape = c.mean + c.identity @ identity
     shape = shape + (c.expression * expression[:, None, None]).sum(-1)
     turned = shape @ R.mT  # (T, P, 3)
     r = (c.across * (turned + motion[:, None, 3:] - c.on_surface)).sum(-1)
     along = (c.across @ R)[..., None]  # normals in the model's own frame
-    turn = torch.linalg.cross(turned, c.across) @ left_jacobian(motion[:, :3])
+    turn = torch.linalg.cross(turned, c.across) @ left
     parts = {
         "identity": (along * c.identity).sum(-2),
         "expression": (along * c.expression).sum(-2),
