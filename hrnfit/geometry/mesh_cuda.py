@@ -126,7 +126,7 @@ def cuda_project(
     T_cam_world: Float[Tensor, "V 4 4"],
 ) -> Float[Tensor, "V N 3"]:
     """Points of each view's frame as x, y px and camera depth mm; cameras are constants."""
-    return _Project.apply(x_world, frame, K, T_cam_world)
+    return _Project.apply(x_world, frame.to(x_world.device), K, T_cam_world)
 
 
 class _Project(torch.autograd.Function):
