@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -50,6 +51,11 @@ class Scene:
     _sources: list[WindowSource] = field(default_factory=list)
     """Photographs ready to be cut, of this scene's views and of some that were asked for before."""
 
+    @cached_property
+    def rows(self) -> Sharing:
+        """`sharing` on the device: an index on the host is copied at every use, and kernels cannot read it."""
+        return self.sharing.to(self.device)
+
     def operator(self, size: int) -> DeformationOperator:
         """Sampling of a deformation map of `size` at the model's vertices."""
         return map_operator(self.model, size)
@@ -95,7 +101,7 @@ class Scene:
         return Prediction(
             self.model,
             state,
-            self.sharing,
+            self.rows,
             windows,
             operator,
             self.rasterizer,
