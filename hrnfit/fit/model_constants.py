@@ -35,7 +35,8 @@ class ModelConstants:
             if key not in self._kept:
                 made = make()
                 if device.type == "cuda":  # other threads may read it on other streams
-                    torch.cuda.synchronize(device)
+                    # not the device, which must not be waited for while another thread records
+                    torch.cuda.current_stream(device).synchronize()
                 self._kept[key] = made
             return self._kept[key]
 
