@@ -12,6 +12,7 @@ import torch
 import hrnfit
 from hrnfit.fit import batch_work
 from hrnfit.fit.batch_work import BatchError, BatchInterrupted, BatchProgress, UnfinishedError
+from hrnfit.fit.capture import kind_of, photograph_sizes
 from hrnfit.fit.out_of_memory import OutOfMemoryError
 from hrnfit.fit.recipe import recipe_from
 from hrnfit.fit.result import FitResult
@@ -236,3 +237,47 @@ def test_torch_has_its_threads_back():
     before = torch.get_num_threads()
     batch(THREE[:2], workers=2)
     assert torch.get_num_threads() == before
+
+
+def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkeypatch):
+    crews: list[tuple[int, list[int]]] = []
+
+    def crew(self, workers, indices):
+        crews.append((workers, indices))
+        for i in indices:
+            self.outcomes[i] = ValueError("no face") if i == 0 else "fitted"
+
+    monkeypatch.setattr(batch_work.BatchWork, "_crew", crew)
+    model = replace(face())
+    subjects = (*THREE, capture(NAMES[:1], "one"), replace(THREE[0], cams=None, name="free"))
+
+    def run() -> list[Any]:
+        return batch_work.BatchWork(
+            subjects=subjects,
+            work=lambda: None,  # type: ignore[arg-type]
+            device=torch.device("cuda", 0),
+            detector=Finder,
+            progress=None,
+            finish=None,
+            stop_on_error=False,
+            recipe=("text", ""),
+            shared=(model, {}),
+            outcomes=[None] * len(subjects),
+        ).run(3)
+
+    run()
+    assert crews == [(1, [0]), (1, [1]), (1, [3]), (1, [4]), (3, [2])]
+    crews.clear()
+    run()
+    assert crews == [(3, [0, 1, 2, 3, 4])]
+
+
+def test_sizes_and_kinds_of_captures(tmp_path):
+    one = capture(NAMES[:1])
+    assert kind_of(one) == "single"
+    assert kind_of(replace(one, images=rig().images[NAMES[0]])) == "single"
+    assert kind_of(THREE[0]) == "rig"
+    assert kind_of(replace(THREE[0], cams=None)) == "views"
+    assert photograph_sizes(THREE[0], None) == [(128, 128)] * 3
+    assert photograph_sizes(one, 64) == [(64, 64)]
+    assert photograph_sizes(hrnfit.Capture(["a.png", "b.png"]), None) == []
