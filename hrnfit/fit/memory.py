@@ -33,14 +33,18 @@ def free_bytes(device: torch.device) -> int | None:
     """Memory that a fit could get now, torch's own reserve included; None where it cannot be asked."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        reserved = torch.cuda.memory_reserved(device)
+        beyond = min(free, (total_bytes(device) or 0) - reserved)
+        return max(0, beyond) + reserved - torch.cuda.memory_allocated(device)
     return _pages("SC_AVPHYS_PAGES")
 
 
 def total_bytes(device: torch.device) -> int | None:
-    """Memory of the device; None where it cannot be asked."""
+    """Memory of the device, as far as this process may use it; None where it cannot be asked."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[1]
+        # recent versions of torch only
+        share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda _: 1.0)(device)
+        return int(share * torch.cuda.mem_get_info(device)[1])
     return _pages("SC_PHYS_PAGES")
 
 
