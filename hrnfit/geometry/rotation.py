@@ -25,6 +25,8 @@ def skew(vector: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
 
 def _coefficients(squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """sin(a)/a, (1 - cos a)/a^2 and (a - sin a)/a^3 of the squared angle, smooth at zero."""
+    if squared.is_cuda and squared.dtype == torch.float64 and not squared.requires_grad:
+        return _closed_coefficients(squared)
     small = squared < SERIES_BELOW
     safe = torch.where(small, torch.ones_like(squared), squared)
     angle = safe.sqrt()
@@ -45,6 +47,18 @@ def _coefficients(squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             cubic,
         ),
     )
+
+
+def _closed_coefficients(squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for float64 and without derivatives, in a fifth of the operations: each is a launch on a GPU.
+
+    The last one loses digits as the angle a vanishes, but is only ever multiplied by a^2: what it adds is
+    exact to the last digit.
+    """
+    squared = squared + 1e-24
+    angle = squared.sqrt()
+    half, sinc = angle / 2, angle.sin() / angle
+    return sinc, 0.5 * (half.sin() / half).square(), (1.0 - sinc) / squared
 
 
 def rotation_exp(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:

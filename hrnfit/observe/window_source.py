@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -29,35 +29,6 @@ MOST_OF_DEVICE = 0.15
 """Share of the device's memory that photographs may take; several fits run there side by side."""
 PER_PIXEL = 27
 """Bytes on the device: colour and mask in float32, and their block means, two thirds as much at most."""
-
-
-@runtime_checkable
-class WindowSource(Protocol):
-    """Photographs with all that windows of any place and size have in common."""
-
-    @property
-    def views(self) -> tuple[View, ...]: ...
-
-    @property
-    def marks(self) -> PinholeLandmarks:
-        """Undistorted landmarks."""
-        ...
-
-    @property
-    def K(self) -> Float[Tensor, "V 3 3"]:
-        """Pinholes of the photographs, px, float64."""
-        ...
-
-    @property
-    def T_cam_world(self) -> Float[Tensor, "V 4 4"]:
-        """float64."""
-        ...
-
-    def windows(
-        self, boxes: Float[Tensor, "V 4"], size: int, dtype: torch.dtype = torch.float32
-    ) -> WorkingViews:
-        """Windows of `size` px around boxes of undistorted pixels."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +70,10 @@ class HostPhotographs:
             return made
         tensors = {n: x.to(self.device) for n, x in vars(made).items() if isinstance(x, Tensor)}
         return replace(made, **tensors)
+
+
+WindowSource: TypeAlias = HostPhotographs | DevicePhotographs
+"""Photographs with all that windows of any place and size have in common."""
 
 
 def window_source(views: Sequence[View], device: torch.device) -> WindowSource:

@@ -20,7 +20,7 @@ from hrnfit.fit.mirror import (
     mirrored_expressions,
     with_mirror,
 )
-from hrnfit.fit.queued_coefficients import packed_problem, queued_round
+from hrnfit.fit.queued_coefficients import packed_problem, queued_round, unknowns_of
 from hrnfit.fit.scene import Scene
 from hrnfit.solve.block import Layout
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
@@ -68,7 +68,7 @@ def test_the_equations_of_skin_and_priors(free, apart):
     leaves = leaves_of(state, free)
     p = _Problem(scene, state, free, SETTINGS, None)
     p.refresh(leaves)
-    agree(p, packed_problem(p.round(), leaves, None, (), {}), leaves)
+    agree(p, packed_problem(p.round(), unknowns_of(p.round(), leaves, None), (), {}), leaves)
 
 
 @pytest.mark.parametrize("free", [FREE, ("identity", "pose")])
@@ -81,7 +81,8 @@ def test_the_equations_of_mirror_images_and_landmarks(free):
     p.refresh(with_mirror(leaves, swap))
     held = HeldLandmarks(scene, state, free, LandmarkStart(jaw="surface"), 0.5)
     held.refresh(leaves)
-    packed = packed_problem(p.round(), leaves, swap, held.blocks, held.fixed)
+    unknowns = unknowns_of(p.round(), leaves, swap)
+    packed = packed_problem(p.round(), unknowns, held.blocks, held.fixed)
     agree(SumOfProblems((MirrorTied(p, swap), held)), packed, leaves)
 
 

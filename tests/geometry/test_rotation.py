@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from hrnfit.geometry.rotation import (
+    _closed_coefficients,
+    _coefficients,
     frame_from_axes,
     left_jacobian,
     pose_matrix,
@@ -106,3 +108,12 @@ def test_rigid_inverse(generator):
         torch.randn(6, generator=generator, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
     )
     assert torch.allclose(rigid_inverse(T) @ T, torch.eye(4, dtype=torch.float64), atol=1e-12)
+
+
+def test_closed_coefficients_are_the_series():
+    squared = torch.tensor([0.0, 1e-30, 1e-20, 1e-12, 1e-7, 1e-3, 0.02, 1.0, 9.0]).double()
+    series, closed = _coefficients(squared), _closed_coefficients(squared)
+    for ours, theirs in zip(closed[:2], series[:2], strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-14)
+    # the third one stands before a matrix of this size
+    assert torch.allclose(closed[2] * squared, series[2] * squared, rtol=0.0, atol=1e-15)
