@@ -26,7 +26,7 @@ def skew(vector: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
 def _sinc(squared: Tensor) -> Tensor:
     """sin(a) / a of the squared angle, smooth at zero."""
     small = squared < SERIES_BELOW
-    angle = torch.where(small, 1.0, squared).sqrt()
+    angle = squared.masked_fill(small, 1.0).sqrt()
     q = squared
     series = 1.0 - q / 6.0 * (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0)))
     return torch.where(small, series, angle.sin() / angle)
@@ -61,7 +61,7 @@ def left_jacobian(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
     sinc, versine = _sinc_versine(squared)
     small, q = squared < SERIES_BELOW, squared
     series = (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0 * (1.0 - q / 110.0)))) / 6.0
-    cubic = torch.where(small, series, (1.0 - sinc) / torch.where(small, 1.0, squared))
+    cubic = torch.where(small, series, (1.0 - sinc) / squared.masked_fill(small, 1.0))
     return _combined(1.0 - cubic * squared, versine, cubic, rotvec)
 
 
