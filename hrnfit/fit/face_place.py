@@ -127,7 +127,7 @@ def _distances(
     offset = _projected(world[frame], camera, log_focal, K, T) - found.float()
     trust = confidence.float() * weights.any(-1)
     # a missing point lies anywhere, at infinity too
-    squared = torch.where(trust > 0, offset.square().sum(-1), 0.0)
+    squared = offset.square().sum(-1).masked_fill(trust == 0, 0.0)
     return (((trust * squared).sum(1) / trust.sum(1).clamp_min(1e-9)).sqrt(),)
 
 
