@@ -76,6 +76,7 @@ class _Problem:
         self._regulariser = self._map.regulariser(
             scene.model, s.membrane, s.bending, s.size_prior, s.spread
         )
+        self._visible: Tensor | None = None
         if settings.offset > 0:
             self._skin.relight(self._look(self.leaves))
 
@@ -83,14 +84,15 @@ class _Problem:
         return self._state.replace(**{name: leaf.detach() for name, leaf in leaves.items()})
 
     def energy(self, leaves: Leaves) -> Evaluated:
-        """Data and regulariser without linearising."""
+        """Data and regulariser without linearising, of what the last proposal saw."""
         with torch.no_grad():
-            look = self._look(leaves)
+            look = self._look(leaves, self._visible)
         return self._evaluated(leaves, look)
 
     def propose(self, leaves: Leaves) -> tuple[Evaluated, Callable[[float], Leaves]]:
         """Energy here with the light field renewed, and the damped Gauss-Newton step from here."""
         look = self._skin.relight(self._look(leaves))
+        self._visible = look.seen.weight
         equations, split = self._equations(leaves, look)
         device = self._scene.device
 
@@ -103,13 +105,13 @@ class _Problem:
 
         return self._evaluated(leaves, look), step
 
-    def _look(self, leaves: Leaves) -> SkinLook:
+    def _look(self, leaves: Leaves, visible: Tensor | None = None) -> SkinLook:
         """Texel positions and what the views read there."""
         state = self.state_with(leaves)
         height = None
         if self._map.name == "displacement":
             height = heights(state, self._scene.sharing, self._texels)
-        return self._skin.look(state, height)
+        return self._skin.look(state, height, visible)
 
     def _evaluated(self, leaves: Leaves, look: SkinLook) -> Evaluated:
         x = self._map.vector(leaves[self._map.name])

@@ -11,7 +11,7 @@ doubles per node of a deformation map, 34 of a displacement map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -59,9 +59,10 @@ class MapIteration:
         light = self._light(place, seen)
         agreed = skin_operations(light.device).agreement(seen, light, self.settings.kernel_scale)
         equations = self._equations(leaves, place, seen, agreed)
-        kept = (light, *_flat(equations))
+        kept = (light, seen.weight, *_flat(equations))
         here = self._energies(leaves, agreed)
-        report, candidate = self._attempt(leaves, light, equations, damping, shrink)
+        step = (damping, shrink)
+        report, candidate = self._attempt(leaves, light, seen.weight, equations, *step)
         return torch.cat([here, report]), *candidate, *kept
 
     def again(
@@ -72,14 +73,16 @@ class MapIteration:
         rest: the leaves, then what `first` gave after the candidate and the light.
         """
         leaves = dict(zip(self.names, rest[: len(self.names)], strict=True))
-        equations = self._unflat(rest[len(self.names) :])
-        report, candidate = self._attempt(leaves, light, equations, damping, shrink)
+        weight, *parts = rest[len(self.names) :]
+        equations = self._unflat(tuple(parts))
+        report, candidate = self._attempt(leaves, light, weight, equations, damping, shrink)
         return report, *candidate
 
     def _attempt(
         self,
         leaves: Leaves,
         light: Tensor,
+        weight: Float[Tensor, "V P"],
         equations: MapEquations,
         damping: Tensor,
         shrink: Tensor,
@@ -89,16 +92,22 @@ class MapIteration:
         step = {name: self._leaf(change, leaves[name]), **unpacked(others, leaves, tuple(border))}
         there = moved(leaves, step, self.limits, shrink.to(leaves[name]))
         on = skin_operations(light.device)
-        agreed = on.agreement(self._look(there)[1], light, self.settings.kernel_scale)
+        seen = replace(self._look(there, weight)[1], weight=weight)
+        agreed = on.agreement(seen, light, self.settings.kernel_scale)
         energy = self._energies(there, agreed).sum()
         return torch.stack([energy, left]), tuple(there[n] for n in self.names)
 
-    def _look(self, leaves: Leaves) -> tuple[SkinPlace, TexelViews]:
-        """The derivatives are in the head frame."""
+    def _look(
+        self, leaves: Leaves, weight: Float[Tensor, "V P"] | None = None
+    ) -> tuple[SkinPlace, TexelViews]:
+        """The derivatives are in the head frame. weight: of an earlier look; nothing is hidden then."""
         views, c = self.views, self.constants
         place = skin_place(views, leaves, c.texels, c.operator, c.faces)
         S = views.channels.shape[1]
-        depth = self.rasterizer.rasterize(place.points, c.faces, S, S).depth
+        if weight is None:
+            depth = self.rasterizer.rasterize(place.points, c.faces, S, S).depth
+        else:
+            depth = place.points.new_full((len(place.points), S, S), torch.inf)
         seen = skin_operations(depth.device).read_skin(
             views.channels,
             views.size,

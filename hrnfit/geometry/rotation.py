@@ -68,7 +68,7 @@ def rotation_with_jacobian(
     sinc, versine = _sinc_versine(squared)
     small, q = squared < SERIES_BELOW, squared
     series = (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0 * (1.0 - q / 110.0)))) / 6.0
-    cubic = torch.where(small, series, (1.0 - sinc) / torch.where(small, 1.0, squared))
+    cubic = torch.where(small, series, (1.0 - sinc) / squared.masked_fill(small, 1.0))
     rotation = _combined(1.0 - versine * squared, sinc, versine, rotvec)
     return rotation, _combined(1.0 - cubic * squared, versine, cubic, rotvec)
 
