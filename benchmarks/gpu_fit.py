@@ -31,9 +31,8 @@ from hrnfit.observe.observation import Landmarks
 PARTS = {
     "load": ["hrnfit.fit.fit:load_views"],
     "init": ["hrnfit.fit.fit:prepare", "hrnfit.fit.fit:begun_with_networks"],
-    "stages": ["hrnfit.fit.fit:run_stages"],
-    "appearance": ["hrnfit.fit.fit:fit_appearance"],
-    "fuse": ["hrnfit.fit.fit:assemble"],
+    "appearance": ["hrnfit.fit.record:fit_appearance"],
+    "fuse": ["hrnfit.fit.record:assemble"],
 }
 """Functions of the library whose time makes each part; `detect` is taken at the detector, and the stages'
 time goes to their levels."""
@@ -77,7 +76,6 @@ def one_fit(
     watch.lap()
     total = time.perf_counter() - began
     seconds = {"total": total} | watch.seconds
-    seconds[REST] = seconds.pop(REST, 0.0) + seconds.pop("stages", 0.0)
     for stage in result.stages[1:]:
         seconds[stage.level] = seconds.get(stage.level, 0.0) + stage.seconds
         seconds[REST] -= stage.seconds

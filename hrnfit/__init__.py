@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hrnfit.camera import Camera as Camera
+    from hrnfit.fit.batch import fit_batch as fit_batch
+    from hrnfit.fit.capture import Capture as Capture
     from hrnfit.fit.fit import Progress as Progress
     from hrnfit.fit.fit import fit as fit
+    from hrnfit.fit.out_of_memory import OutOfMemoryError as OutOfMemoryError
     from hrnfit.fit.recipe import Recipe as Recipe
     from hrnfit.fit.recipe import load_recipe as load_recipe
     from hrnfit.fit.refine_layer import RefineLayer as RefineLayer
@@ -36,17 +39,20 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Camera": "hrnfit.camera",
+    "Capture": "hrnfit.fit.capture",
     "Conversion": "hrnfit.transfer.conversion",
     "FaceState": "hrnfit.state",
     "FitResult": "hrnfit.fit.result",
     "LicenceError": "hrnfit.licences",
     "Landmarks": "hrnfit.observe.observation",
+    "OutOfMemoryError": "hrnfit.fit.out_of_memory",
     "Progress": "hrnfit.fit.fit",
     "Recipe": "hrnfit.fit.recipe",
     "RefineLayer": "hrnfit.fit.refine_layer",
     "View": "hrnfit.observe.observation",
     "convert": "hrnfit.transfer.convert",
     "fit": "hrnfit.fit",  # the package is callable and stands for its function
+    "fit_batch": "hrnfit.fit.batch",
     "list_models": "hrnfit.model.load",
     "load_cameras": "hrnfit.io.cameras",
     "load_image": "hrnfit.io.image",

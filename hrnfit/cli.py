@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import tyro
 
 import hrnfit
 from hrnfit.cli_convert import Convert
-from hrnfit.cli_folder import check_folder, save_or_rescue
+from hrnfit.cli_folder import check_folder, save_or_rescue, saving_what_is_done
 from hrnfit.cli_licences import Licences
 
 EXPECTED = (ValueError, TypeError, ImportError, OSError, MemoryError)
@@ -46,8 +46,8 @@ class Fit:
     """Networks to start from: a name that `hrnfit nets list` shows, or a file; those for the model when not given."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("hrnfit_out")
     """Folder of the results."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N")] = "auto"
+    """Where to compute; cuda:1 is the second GPU."""
     max_size: Annotated[int | None, shown("PX")] = None
     """Longest side of the images, px; larger ones are shrunk while reading."""
     landmarks: Annotated[Path | None, shown("FILE")] = None
@@ -72,7 +72,7 @@ class Fit:
         if not self.images:
             raise ValueError("images: none given; name at least one photograph")
         check_folder(self.out)
-        with cli_progress.bars(quiet=self.quiet) as progress:
+        with cli_progress.bars(quiet=self.quiet) as progress, saving_what_is_done(self.out):
             result = hrnfit.fit(
                 list(self.images),
                 self.cameras,
@@ -235,7 +235,9 @@ def guarded(run: Callable[[], object], *, debug: bool) -> None:
 
 def sentence(error: BaseException) -> str:
     """The message of an error on one line, in words also where Python gives only a type."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and not hasattr(
+        error, "partial"
+    ):  # ours says it in its own words
         return "out of memory; shrink the images with --max-size, or take fewer"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

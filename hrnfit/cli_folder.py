@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,20 @@ def check_folder(out: Path) -> None:
                 error.errno,
                 f"--out {out}: cannot write in {folder} ({reason}); choose another folder",
             ) from error
+
+
+@contextmanager
+def saving_what_is_done(out: Path) -> Generator[None]:
+    """A fit that runs out of memory within it leaves what its finished stages reached in `out`, and says so."""
+    from hrnfit.fit.out_of_memory import OutOfMemoryError
+
+    try:
+        yield
+    except OutOfMemoryError as error:
+        if error.partial is None:
+            raise
+        save_or_rescue(error.partial, out)
+        raise OutOfMemoryError(f"{error}: it is saved in {out}", error.partial) from error
 
 
 def save_or_rescue(result: FitResult, out: Path) -> None:

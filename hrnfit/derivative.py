@@ -8,7 +8,6 @@ of steps, so a solve that is differentiated as a whole records them first and re
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,12 +19,13 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import jvp, vmap  # type: ignore[reportPrivateImportUsage]
 
+from hrnfit.quiet import without_warnings
+
 
 @cache
 def _load_forward_mode() -> None:
     """Load torch's forward mode once: recent versions warn of their own TorchScript while doing so."""
-    with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with without_warnings(), forward_ad.dual_level():
         forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
 
 

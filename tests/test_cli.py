@@ -109,6 +109,7 @@ def test_quiet_says_warnings_only_and_asks_for_no_progress(recorded, capsys):
         ),
         (MemoryError(), "--max-size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "--max-size"),
+        (ValueError("device 'cuda:7': torch sees no such GPU"), "device 'cuda:7'"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(monkeypatch, capsys, error, said):

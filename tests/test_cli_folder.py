@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hrnfit import cli_folder
+from hrnfit import cli, cli_folder
+from hrnfit.fit.out_of_memory import OutOfMemoryError
+from tests.fit.small_result import make_result
 
 
 class Saved:
@@ -68,3 +70,18 @@ def test_a_refused_place_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", refused)
     with pytest.raises(PermissionError, match=r"cannot write in .*; choose another"):
         cli_folder.check_folder(tmp_path / "new")
+
+
+def test_a_fit_that_runs_out_of_memory_leaves_its_finished_stages(tmp_path):
+    with (
+        pytest.raises(OutOfMemoryError, match=f"no room: it is saved in {tmp_path}") as caught,
+        cli_folder.saving_what_is_done(tmp_path),
+    ):
+        raise OutOfMemoryError("no room", make_result())
+    assert (tmp_path / "result.json").is_file()
+    assert cli.sentence(caught.value).startswith("no room")
+    with (
+        pytest.raises(OutOfMemoryError, match=r"no room$"),
+        cli_folder.saving_what_is_done(tmp_path),
+    ):
+        raise OutOfMemoryError("no room")

@@ -13,6 +13,7 @@ from hrnfit.licences import known_part
 from hrnfit.model import store
 from hrnfit.model.ict_head import INFO
 from hrnfit.model.load import save_model
+from hrnfit.render import backend
 from tests.model.faces import small_model
 
 
@@ -69,8 +70,11 @@ def test_all_lists_the_packages_and_marks_those_to_look_at(home, capsys):
     assert "kornia" in text
 
 
-def test_with_a_gpu_the_usual_fit_is_not_for_commercial_use(monkeypatch, home, capsys):
+def test_with_a_gpu_and_no_triton_the_usual_fit_is_not_for_commercial_use(
+    monkeypatch, home, capsys
+):
     renderer = known_part("renderer", "nvdiffrast")
+    monkeypatch.setattr(backend, "find_spec", lambda module: None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(licensing, "is_installed", lambda part: part == renderer)
     monkeypatch.setattr(

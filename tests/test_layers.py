@@ -17,7 +17,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "derivative",
         "first_bytes",
         "inert_pickle",
+        "lazy",
         "licences",
+        "quiet",
         "tree",
     ),
     ("geometry", "camera", "state"),
@@ -43,7 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """From the bottom; a module may import its own part and any lower layer."""
 
-SIBLINGS = {("camera", "geometry"), ("metrics", "fit"), ("fit", "metrics")}
+SIBLINGS = {("camera", "geometry"), ("metrics", "fit"), ("fit", "metrics"), ("derivative", "quiet")}
 """Neighbours within one layer that may be imported besides the own part; layer 7 is free."""
 
 FORBIDDEN = {("energy", "solve"), ("energy", "nets")}

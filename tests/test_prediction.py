@@ -129,16 +129,17 @@ def test_a_displacement_tilts_the_normals(at_truth):
     assert cosine.quantile(0.3) < 0.98
 
 
-def test_the_chart_is_rasterised_once_per_fit_and_resolution(monkeypatch):
+def test_the_chart_is_rasterised_once_per_model_and_resolution(monkeypatch):
     made: list[int] = []
 
     def counted(*arguments: Any) -> UvRaster:
         made.append(arguments[3])
         return uv_raster(*arguments)
 
-    monkeypatch.setattr("hrnfit.fit.scene.uv_raster", counted)
+    monkeypatch.setattr("hrnfit.fit.model_constants.uv_raster", counted)
     scene, state = truth_scene()
-    scene = replace(scene, _charts={})
+    model = replace(scene.model, uv=scene.model.uv.clone())
+    scene = replace(scene, model=model, _windows={})
     for size in (32, 48, 32):
         moved = state.replace(displacement=torch.zeros(1, size, size))
         first = scene.predict(moved, SIZE, "fine")

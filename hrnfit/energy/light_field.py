@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.energy.pieces import by_pieces, pieces
 from hrnfit.energy.shared_albedo import Consensus, TexelViews, consensus, smooth_offset
 from hrnfit.energy.texels import Texels
 from hrnfit.render.shade import sh_basis
@@ -65,7 +66,12 @@ def harmonic_field(
         # the first looks are far off: a wide scale that shrinks to the one of the comparison
         wide = scale * 2.0 ** (rounds - 1 - round_)
         weight = plain / (1.0 + against.square().sum(-1) / wide**2).square()
-    return sh_basis(normals) @ light
+    views, count = normals.shape[:2]
+
+    def field(at: slice) -> tuple[Tensor]:
+        return (sh_basis(normals[:, at]) @ light,)
+
+    return by_pieces(field, pieces(views, count), (1,), count)[0]
 
 
 def _solve(

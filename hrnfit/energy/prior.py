@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -53,6 +54,12 @@ def sphere_directions(count: int) -> Float[Tensor, "K 3"]:
     angle = math.pi * (1.0 + math.sqrt(5.0)) * i
     radius = (1.0 - z.square()).sqrt()
     return torch.stack((radius * angle.cos(), radius * angle.sin(), z), -1)
+
+
+@cache
+def _direction_basis(count: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "K 9"]:
+    """Basis of `sphere_directions`, copied to a device once: a recorded computation cannot."""
+    return sh_basis(sphere_directions(count).to(device, dtype))
 
 
 def negative_irradiance(
@@ -168,8 +175,8 @@ class LightPositivity(Prior):
 
     def values(self, prediction: Prediction) -> Tensor:
         light = prediction.state.light
-        directions = sphere_directions(self.directions).to(light)
-        return negative_irradiance(light, sh_basis(directions)) / self.scale
+        basis = _direction_basis(self.directions, light.dtype, light.device)
+        return negative_irradiance(light, basis) / self.scale
 
 
 @dataclass(frozen=True)

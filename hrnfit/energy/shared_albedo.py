@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hrnfit.energy.filters import gaussian_blur, slopes
 from hrnfit.energy.photometric import VISIBLY_WRONG
+from hrnfit.energy.pieces import PIXELS_AT_ONCE, by_pieces, pieces
 from hrnfit.energy.texels import Texels
 from hrnfit.observe.observation import WorkingViews
 
@@ -60,6 +61,18 @@ def encoded_windows(
     Only what is inside the mask is blurred: backdrop that bleeds over the outline made the true
     surface cost 2 to 5 times as much (synthetic rig, blur 1.5 px).
     """
+    views, size = masks.shape[:2]
+
+    def some(at: slice) -> tuple[Tensor]:
+        return (_encoded(images[at], masks[at], blur),)
+
+    return by_pieces(some, pieces(size * size, views, PIXELS_AT_ONCE), (0,), views)[0]
+
+
+def _encoded(
+    images: Float[Tensor, "v S S 3"], masks: Float[Tensor, "v S S"], blur: float
+) -> Float[Tensor, "v 10 S S"]:
+    """Of some views."""
     colour = log_encoded(images).movedim(-1, 1) / VISIBLY_WRONG
     if blur > 0:
         inside = (masks > 0.99).to(colour)[:, None]
@@ -91,8 +104,26 @@ def read_texels(
 ) -> TexelViews:
     """Colours and Jacobians of camera-frame texel positions.
 
-    depth: of the rasterised surface, which hides what lies behind it; None hides nothing.
+    depth: of the rasterised surface, which hides what lies behind it; None hides nothing. Of many texels in
+    many views some are read after the others (`pieces.py`).
     """
+    near = None if depth is None else _nearest_depth(depth)
+    views, count = x_cam.shape[:2]
+
+    def some(at: slice) -> tuple[Tensor, Tensor, Tensor]:
+        return _read(source, K, x_cam[:, at], normal_cam[:, at], near)
+
+    return TexelViews(*by_pieces(some, pieces(views, count), (1, 1, 1), count))
+
+
+def _read(
+    source: TexelSource,
+    K: Float[Tensor, "V 3 3"],
+    x_cam: Float[Tensor, "V p 3"],
+    normal_cam: Float[Tensor, "V p 3"],
+    near: Float[Tensor, "V S S"] | None,
+) -> tuple[Float[Tensor, "V p 3"], Float[Tensor, "V p 3 3"], Float[Tensor, "V p"]]:
+    """Colour, Jacobian and weight of some texels."""
     size = source.channels.shape[-1]
     z = x_cam[..., 2]
     pixels = (x_cam / z[..., None]) @ K[:, :2].mT
@@ -106,21 +137,25 @@ def read_texels(
     jacobian = torch.stack([gx * ax[..., None], gy * ay[..., None], inward], dim=-1)
     cosine = -(normal_cam * x_cam).sum(-1) / x_cam.norm(dim=-1)
     ramp = ((cosine - LEAST_COSINE) / (1.0 - LEAST_COSINE)).clamp(0.0, 1.0)
-    if depth is not None:
-        ramp = ramp * (z < _nearest_depth(depth, pixels) + OCCLUSION_MARGIN)
+    if near is not None:
+        ramp = ramp * (z < _at_pixels(near, pixels) + OCCLUSION_MARGIN)
     inside = ((pixels > 1.0) & (pixels < size - 1.0)).all(-1)
     weight = ramp * inside * (read[..., 9] > 0.99)
-    return TexelViews(read[..., :3], jacobian, weight)
+    return read[..., :3], jacobian, weight
 
 
-def _nearest_depth(
-    depth: Float[Tensor, "V S S"], pixels: Float[Tensor, "V P 2"]
+def _nearest_depth(depth: Float[Tensor, "V S S"]) -> Float[Tensor, "V S S"]:
+    """Smallest depth in the 3 x 3 px around each pixel; +inf is background, which hides nothing."""
+    return -torch.nn.functional.max_pool2d(-depth[:, None], 3, stride=1, padding=1)[:, 0]
+
+
+def _at_pixels(
+    values: Float[Tensor, "V S S"], pixels: Float[Tensor, "V P 2"]
 ) -> Float[Tensor, "V P"]:
-    """Smallest depth in the 3 x 3 px around each position; +inf is background, which hides nothing."""
-    near = -torch.nn.functional.max_pool2d(-depth[:, None], 3, stride=1, padding=1)[:, 0]
-    at = pixels.long().clamp(0, depth.shape[-1] - 1)
-    flat = at[..., 1] * depth.shape[-1] + at[..., 0]
-    return near.flatten(1).gather(1, flat)
+    """Values of the pixels that hold positions."""
+    at = pixels.long().clamp(0, values.shape[-1] - 1)
+    flat = at[..., 1] * values.shape[-1] + at[..., 0]
+    return values.flatten(1).gather(1, flat)
 
 
 @dataclass(frozen=True)
@@ -142,7 +177,25 @@ def consensus(
     texels: TexelViews, offset: Float[Tensor, "V P 3"], scale: float, rounds: int = 3
 ) -> Consensus:
     """Mean by `rounds` of iteratively re-weighted least squares; `scale` as in Geman-McClure."""
-    colour, plain = texels.colour - offset, texels.weight
+    views, count = texels.weight.shape
+    counted, against = [], []
+
+    def some(at: slice) -> tuple[Tensor, Tensor, Tensor]:
+        colour, plain = texels.colour[:, at] - offset[:, at], texels.weight[:, at]
+        mean, residual, weight, used, squared = _agreed(colour, plain, scale, rounds)
+        counted.append(used.sum())
+        against.append((used * scale**2 * squared / (1.0 + squared)).sum())
+        return mean, residual, weight
+
+    mean, residual, weight = by_pieces(some, pieces(views, count), (0, 1, 1), count)
+    seen = sum(counted[1:], counted[0]).clamp_min(1e-9)
+    return Consensus(mean, residual, weight, sum(against[1:], against[0]) / seen, seen)
+
+
+def _agreed(
+    colour: Float[Tensor, "V p 3"], plain: Float[Tensor, "V p"], scale: float, rounds: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Mean (p, 3), residual, weight, plain weight where two see, squared residual over `scale` squared."""
     weight = plain
     for _ in range(rounds):
         total = weight.sum(0).clamp_min(1e-9)
@@ -153,10 +206,7 @@ def consensus(
     mean = (weight[..., None] * colour).sum(0) / weight.sum(0).clamp_min(1e-9)[:, None]
     squared = (colour - mean).square().sum(-1) / scale**2
     twice = (plain > 0).sum(0) >= 2
-    weight, counted = weight * twice, plain * twice
-    seen = counted.sum().clamp_min(1e-9)
-    energy = (counted * scale**2 * squared / (1.0 + squared)).sum() / seen
-    return Consensus(mean, colour - mean, weight, energy, seen)
+    return mean, colour - mean, weight * twice, plain * twice, squared
 
 
 def smooth_offset(
@@ -168,10 +218,22 @@ def smooth_offset(
     highlights pull the surface by 1 mm and more, twice of it did too (rig, five views: 95th percentile
     0.62 mm at 0.015, 0.84 at 0.02, 1.02 at 0.03, 1.43 with no offset).
     """
+    views = len(texels.weight)
+
+    def some(at: slice) -> tuple[Tensor]:
+        against = texels.colour[at] - agreed.mean
+        weight = agreed.weight[at] + 1e-6 * texels.weight[at]
+        return (_smoothed(against, weight, raster, sigma),)
+
+    return by_pieces(some, pieces(raster.size**2, views, PIXELS_AT_ONCE), (0,), views)[0]
+
+
+def _smoothed(
+    against: Float[Tensor, "v P 3"], weight: Float[Tensor, "v P"], raster: Texels, sigma: float
+) -> Float[Tensor, "v P 3"]:
+    """Weighted mean around each texel, in some views."""
     size = raster.size
     shrink = max(1, int(sigma * size / 2))
-    against = texels.colour - agreed.mean
-    weight = agreed.weight + 1e-6 * texels.weight
     planes = torch.cat([against * weight[..., None], weight[..., None]], dim=-1)
     image = planes.new_zeros(len(planes), 4, size * size)
     image.index_copy_(2, raster.flat, planes.movedim(-1, 1))
@@ -190,11 +252,19 @@ def column_blocks(
 
     columns: derivative of each view's colours in k unknowns of a texel, such as its position.
     """
-    weight = agreed.weight / agreed.seen
-    centred = centred_columns(columns, agreed)
-    pulled = weight[..., None, None] * centred
-    hessian = torch.einsum("vpci,vpcj->pij", pulled, centred)
-    gradient = torch.einsum("vpci,vpc->pi", pulled, agreed.residual)
+    views, count = agreed.weight.shape
+
+    def some(at: slice) -> tuple[Tensor, Tensor, Tensor]:
+        weight = agreed.weight[:, at] / agreed.seen
+        total = weight.sum(0).clamp_min(1e-12)
+        mean = (weight[..., None, None] * columns[:, at]).sum(0) / total[:, None, None]
+        centred = columns[:, at] - mean
+        pulled = weight[..., None, None] * centred
+        hessian = torch.einsum("vpci,vpcj->pij", pulled, centred)
+        gradient = torch.einsum("vpci,vpc->pi", pulled, agreed.residual[:, at])
+        return hessian, gradient, centred
+
+    hessian, gradient, centred = by_pieces(some, pieces(views, count), (0, 0, 1), count)
     return hessian, gradient, centred
 
 

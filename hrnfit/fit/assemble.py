@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.camera import Camera
 from hrnfit.energy.photometric import gamma_encoded
 from hrnfit.fit.appearance import look_linear
 from hrnfit.fit.fuse import fuse
-from hrnfit.fit.head_frame import T_world_head
 from hrnfit.fit.levels import level_meshes
-from hrnfit.fit.photographs import photograph_from_image
+from hrnfit.fit.model_constants import model_on
+from hrnfit.fit.photographs import started_photograph
 from hrnfit.fit.result import FitResult, Maps, StageReport
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.strayed import STRAYED, landmark_errors, landmark_extent, shares
+from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.shade import safe_normalize
-from hrnfit.render.texture import uv_interpolate, uv_raster
+from hrnfit.render.texture import uv_interpolate
+from hrnfit.solve.recorded import replayed
 from hrnfit.state import FaceState
 
 RESIDUAL_SIZE = 256
@@ -38,27 +40,28 @@ def assemble(
     provenance: Mapping[str, Any],
 ) -> FitResult:
     """Everything the user gets, on the CPU, detached."""
-    residuals = view_residuals(scene, state)
+    pictures = [started_photograph(view.image) for view in scene.views]
     fused, confidence = fused_displacement(scene, state)
-    albedo = scene.predict(state, 64).albedo_map.clamp(0.0, 1.0).cpu()
+    albedo = scene.predict(state, 64).albedo_map.clamp(0.0, 1.0)
     normal = normal_map(scene, state, fused)
-    model, state = scene.model.to("cpu"), state.to("cpu")
-    cpu = replace(scene, model=model, _operators={})
-    operator = cpu.operator(state.deformation.shape[0])
+    operator = scene.operator(state.deformation.shape[0])
+    meshes = level_meshes(scene.model, state, operator, fused)
+    residuals = view_residuals(scene, state)
+    state = state.to("cpu")
     maps = Maps(
         deformation=state.deformation,
-        displacement=fused,
+        displacement=fused.cpu(),
         displacement_views=state.displacement,
-        confidence=confidence,
-        albedo=albedo,
-        normal=normal,
+        confidence=confidence.cpu(),
+        albedo=albedo.cpu(),
+        normal=normal.cpu(),
     )
     return FitResult(
         state=state,
         sharing=scene.sharing,
         cameras=fitted_cameras(scene, state),
         view_names=tuple(view.name for view in scene.views),
-        meshes=level_meshes(model, state, operator, fused),
+        meshes=meshes,
         maps=maps,
         stages=stages,
         view_residuals=residuals,
@@ -66,9 +69,9 @@ def assemble(
         warnings=(*warnings, *strayed(scene, residuals)),
         provenance=provenance,
         camera_known=tuple(view.camera_known for view in scene.views),
-        photographs=tuple(photograph_from_image(view.image) for view in scene.views),
+        photographs=tuple(picture.result() for picture in pictures),
         observed=tuple(view.landmarks for view in scene.views),
-        model=model,
+        model=model_on(scene.model, torch.device("cpu")),
     )
 
 
@@ -96,10 +99,21 @@ def fused_displacement(
     size = state.displacement.shape[-1]
     texels = scene.texels(size)
     seen, _ = look_linear(scene, state, 512, size)
-    weights = torch.stack([texels.square(w) for w in seen.weight.float()]).cpu()
-    used = texels.square(torch.ones_like(texels.flat, dtype=torch.bool)).cpu()
-    maps = state.displacement[scene.sharing.displacement].cpu()
-    fused = fuse(maps, weights, used)
+    maps = state.displacement[scene.sharing.displacement.to(state.displacement.device)]
+    # 40 sweeps of each level are 3,000 launches
+    fused = replayed(("fuse", size), partial(_fused, size), (maps, seen.weight, texels.flat))
+    return fused[0].clone(), fused[1].clone()
+
+
+def _fused(
+    size: int, maps: Float[Tensor, "V H W"], weight: Float[Tensor, "V P"], flat: Int[Tensor, "P"]
+) -> tuple[Tensor, Tensor]:
+    """Displacement and confidence from the weights of the texels at `flat`."""
+    weights = maps.new_zeros(len(maps), size * size)
+    weights[:, flat] = weight.to(maps)
+    used = torch.zeros(size * size, dtype=torch.bool, device=maps.device)
+    used.index_fill_(0, flat, True)
+    fused = fuse(maps, weights.view(-1, size, size), used.view(size, size))
     return fused.displacement, fused.confidence
 
 
@@ -107,15 +121,14 @@ def normal_map(
     scene: Scene, state: FaceState, displacement: Float[Tensor, "H W"]
 ) -> Float[Tensor, "H W 3"]:
     """Head-frame normals of the fine surface in UV, at the first view's frame."""
-    size, model = displacement.shape[0], scene.model
-    raster = uv_raster(model.uv.cpu(), model.uv_faces.cpu(), model.faces.cpu(), size, size)
+    raster = scene.chart(displacement.shape[0])
     prediction = scene.predict(state, 64)
     frame = int(scene.sharing.frame[0])
-    pose = T_world_head(state)[frame].to(prediction.vertices_world)
-    normals = safe_normalize(uv_interpolate(prediction.normals_world[frame].cpu(), raster))
-    positions = uv_interpolate(prediction.vertices_world[frame].cpu(), raster)
+    pose = pose_matrix(state.pose.double(), state.pose_reference.double())[frame]
+    normals = safe_normalize(uv_interpolate(prediction.normals_world[frame], raster))
+    positions = uv_interpolate(prediction.vertices_world[frame], raster)
     detail = detail_normals(positions, normals, displacement, raster.mask)
-    return detail @ pose[:3, :3].cpu()
+    return detail @ pose[:3, :3].to(detail)
 
 
 def view_residuals(scene: Scene, state: FaceState) -> dict[str, dict[str, float]]:
@@ -125,12 +138,14 @@ def view_residuals(scene: Scene, state: FaceState) -> dict[str, dict[str, float]
     windows = prediction.views
     difference = (gamma_encoded(prediction.image) - gamma_encoded(windows.images)).abs().mean(-1)
     counted = (prediction.raster.triangle >= 0) * windows.masks
-    out: dict[str, dict[str, float]] = {}
     landmarks = landmark_errors(scene, prediction)
-    for v, view in enumerate(scene.views):
-        own = {
-            "photometric": float((difference[v] * counted[v]).sum() / counted[v].sum().clamp_min(1))
-        }
+    means = [
+        (difference[v] * counted[v]).sum() / counted[v].sum().clamp_min(1)
+        for v in range(len(scene.views))
+    ]
+    out: dict[str, dict[str, float]] = {}
+    for view, photometric in zip(scene.views, torch.stack(means).tolist(), strict=True):
+        own = {"photometric": photometric}
         if view.name in landmarks:
             own["landmark"] = landmarks[view.name]
         out[view.name] = own

@@ -3,10 +3,12 @@
 The same shared-albedo residuals as `map_stage`, but the unknowns are few and touch every texel: one
 dense column each. A^T A is accumulated view by view; with the albedo eliminated it is
 sum_v w_v A_v^T A_v - (sum_v w_v A_v)^T (sum_v w_v A_v) / sum_v w_v per texel, and solved by one Cholesky.
+A GPU runs the iterations of a round by itself (`queued_coefficients.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,10 +20,13 @@ from hrnfit.fit.held_landmarks import HeldLandmarks, SumOfProblems
 from hrnfit.fit.landmark_problem import LandmarkStart
 from hrnfit.fit.mirror import (
     Linearised,
+    MirrorImage,
     MirrorTied,
     mirror_scene,
     mirrored_expressions,
 )
+from hrnfit.fit.queued_coefficients import SkinRound, queued_round
+from hrnfit.fit.queued_skin import SkinConstants, SkinPlan, skin_constants
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import (
     LocalShape,
@@ -90,33 +95,56 @@ def solve_coefficients(
 
     start: how landmarks are believed, where the settings hold on to them.
     """
-    solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-4)
-    problem: Linearised
+    swap = None
     if settings.symmetry:
+        swap = mirrored_expressions(scene.model.expression_names)
         doubled, both = mirror_scene(scene, state)
         twice = None if focal_deviation is None else focal_deviation.repeat(2)
-        swap = mirrored_expressions(scene.model.expression_names)
-        problem = MirrorTied(_Problem(doubled, both, free, settings, twice), swap)
+        skin = _Problem(doubled, both, free, settings, twice)
     else:
-        problem = _Problem(scene, state, free, settings, focal_deviation)
+        skin = _Problem(scene, state, free, settings, focal_deviation)
+    held = None
     if settings.landmarks > 0:
         share = settings.landmarks
         held = HeldLandmarks(scene, state, free, start or LandmarkStart(), share)
-        problem = SumOfProblems((problem, held))
-    # few unknowns: they and their normal equations live on the CPU, the texels where the scene is
-    leaves = {name: getattr(state, name).double().cpu() for name in free}
     bounds = {}
+    leaves = {name: getattr(state, name).double() for name in free}
     if "expression" in free and scene.model.expression_is_blendshape:
         bounds["expression"] = (0.0, 1.0)
         leaves["expression"] = leaves["expression"].clamp(0.0, 1.0)
+    solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-4)
+    if scene.device.type == "cuda" and scene.model.shape_is_linear:
+        solve = queued_round(solver, skin, swap, held, bounds)
+    else:
+        # few unknowns: they and their normal equations live on the CPU, the texels where the scene is
+        leaves = {name: leaf.cpu() for name, leaf in leaves.items()}
+        solve = _host_round(solver, skin, swap, held, bounds)
     solutions: list[Solution] = []
     for _ in range(settings.rounds):
-        problem.refresh(leaves)
-        solution = solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
+        solution = solve(leaves)
         leaves = solution.leaves
         solutions.append(solution)
     found = {name: leaf.detach().to(state.identity) for name, leaf in leaves.items()}
     return state.replace(**found), joined_rounds(solutions, sum(s.seconds for s in solutions))
+
+
+def _host_round(
+    solver: LevenbergMarquardt,
+    skin: _Problem,
+    swap: MirrorImage | None,
+    held: HeldLandmarks | None,
+    bounds: dict[str, tuple[float, float]],
+) -> Callable[[Leaves], Solution]:
+    """One round of a solve whose decisions are the host's."""
+    problem: Linearised = skin if swap is None else MirrorTied(skin, swap)
+    if held is not None:
+        problem = SumOfProblems((problem, held))
+
+    def solve(leaves: Leaves) -> Solution:
+        problem.refresh(leaves)
+        return solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
+
+    return solve
 
 
 class _Problem:
@@ -139,6 +167,7 @@ class _Problem:
         self._neutral = neutral_shape(scene.model, self._skin.texels, state.identity)
         self._means, self._precisions = self._priors(focal_deviation)
         self._visible = self._skin.look(state).seen.weight
+        self._constants: SkinConstants | None = None
 
     def _priors(self, focal_deviation: Tensor | None) -> tuple[Leaves, Leaves]:
         """Mean and inverse variance per leaf: the model's prior times one around the start."""
@@ -170,6 +199,18 @@ class _Problem:
         """Look at visibility and the light field anew."""
         look = self._skin.relight(self._skin.look(self.state_with(leaves)))
         self._visible = look.seen.weight
+
+    def round(self) -> SkinRound:
+        """What stands still until the next `refresh`, for a linear model."""
+        free, s, skin = self._free, self._settings, self._skin
+        if self._constants is None:
+            self._constants = skin_constants(
+                self._scene, self._state, free, s.size, skin, self._neutral, self._visible
+            )
+        constants = self._constants._replace(visible=self._visible, light=skin.light)
+        frame, focal = tuple(self._scene.sharing.frame.tolist()), "log_focal" in free
+        plan = SkinPlan(frame, "pose" in free, focal, s.kernel_scale, s.evidence)
+        return SkinRound(plan, constants, self._means, self._precisions)
 
     def _look(self, leaves: Leaves) -> SkinLook:
         return self._skin.look(self.state_with(leaves), visible=self._visible)

@@ -10,14 +10,15 @@ from typing import ClassVar
 import torch
 
 from hrnfit.energy.kernel import KERNELS
-from hrnfit.energy.term import Weight, total
+from hrnfit.energy.term import Weight
 from hrnfit.fit.appearance import fit_appearance, with_albedo
+from hrnfit.fit.recorded_stage import StageTerms, named_energy
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import TERMS, make_term
-from hrnfit.prediction import Prediction
 from hrnfit.solve.first_order import LBFGS, Adam
 from hrnfit.solve.loop import Energy, Loop, Progress
-from hrnfit.solve.solver import Leaves, Solution
+from hrnfit.solve.recorded import records
+from hrnfit.solve.solver import Solution
 from hrnfit.state import FaceState
 
 RATES = {
@@ -103,7 +104,7 @@ def solve_first_order(
         with torch.no_grad():
             state = fit_appearance(scene, state, settings.appearance)
     shown = _with_albedo_of(settings, scene, state)
-    energy = _energy(scene, shown, settings, level)
+    energy = _energy(scene, shown, free, settings, level)
     leaves = {name: getattr(shown, name) for name in free}
     loop = Loop(settings.steps, record_every=10, tolerance=settings.tolerance)
     if solver == "adam":
@@ -116,20 +117,24 @@ def solve_first_order(
     return state.replace(**moved), solution
 
 
-def _energy(scene: Scene, state: FaceState, settings: FirstOrderSettings, level: str) -> Energy:
-    """Weighted sum of the stage's terms as a function of its leaves."""
+def _energy(
+    scene: Scene,
+    state: FaceState,
+    free: tuple[str, ...],
+    settings: FirstOrderSettings,
+    level: str,
+) -> Energy:
+    """Weighted sum of the stage's terms as a function of its leaves; on CUDA such that it can be recorded."""
     windows = scene.windows(settings.size)
-    scheme = windows.landmark_scheme
-    terms = [make_term(name, scheme, {}, scene.embedding) for name in settings.terms]
+    made = [
+        make_term(name, windows.landmark_scheme, {}, scene.embedding) for name in settings.terms
+    ]
     weights = {n: Weight(t.weight) for n, t in settings.terms.items()}
-    kernels = {n: t.kernel for n, t in settings.terms.items()}
+    terms = StageTerms(tuple(made), weights, {n: t.kernel for n, t in settings.terms.items()})
+    if records(scene.device):
+        return named_energy(scene, state, free, terms, settings.size, level)
     base = scene.predict(state, settings.size, level)
-
-    def energy(leaves: Leaves) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        prediction: Prediction = replace(base, state=state.replace(**leaves))
-        return total(terms, weights, kernels, prediction, windows)
-
-    return energy
+    return lambda leaves: terms(base.moved(leaves), windows)
 
 
 def _with_albedo_of(settings: FirstOrderSettings, scene: Scene, state: FaceState) -> FaceState:

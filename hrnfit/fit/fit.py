@@ -6,50 +6,41 @@ other code asks how many views there are.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import platform
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-import hrnfit
 from hrnfit.check import check_kind
 from hrnfit.energy.perceptual import Embedding
-from hrnfit.fit.appearance import fit_appearance
-from hrnfit.fit.assemble import assemble
 from hrnfit.fit.choose_networks import CONTINUED, choose_networks
+from hrnfit.fit.device import current_device
 from hrnfit.fit.embedding import choose_embedding, with_embedding
 from hrnfit.fit.licensing import (
     check_detector,
     choose_device,
-    detector_parts,
-    licence_record,
     planned_parts,
-    solver_parts,
 )
+from hrnfit.fit.memory import fit_bytes, total_bytes
+from hrnfit.fit.named_model import model_and_file
 from hrnfit.fit.network_start import begun_with_networks
+from hrnfit.fit.out_of_memory import is_out_of_memory
+from hrnfit.fit.photographs import started_photograph
 from hrnfit.fit.prepare import Prepared, prepare
 from hrnfit.fit.recipe import Recipe, load_recipe
-from hrnfit.fit.result import FitResult, StageReport
-from hrnfit.fit.stages import Callback, Progress, run_stages
+from hrnfit.fit.record import Record, provenance
+from hrnfit.fit.result import FitResult
+from hrnfit.fit.stages import Callback, Done, Progress, each_stage
 from hrnfit.infer.networks import Networks
 from hrnfit.licences import check_commercial
-from hrnfit.model import store
 from hrnfit.model.face_model import FaceModel
-from hrnfit.model.load import load_model
 from hrnfit.observe.landmarks import LandmarkDetector
 from hrnfit.observe.load import Cameras, GivenLandmarks, Images, Masks, load_views
 from hrnfit.observe.observation import View
 from hrnfit.render.backend import rasterizer
-from hrnfit.solve.solver import Outcome
-from hrnfit.state import FaceState
 
 __all__ = ["Progress", "fit"]
 
@@ -81,7 +72,7 @@ def fit(
     or a dict by name. cams: a camera file, `Camera` objects, or None when unknown. frames: instant of
     each view; by default all one with cameras, each its own without. recipe: a name, a YAML file or
     a `Recipe`; by default `single_view`, `multi_view` or `rig`, as the input is. overrides: dotted
-    recipe keys. device: `auto`, `cpu` or `cuda`. max_size: longest image side, px; the cameras of the
+    recipe keys. device: `auto`, `cpu`, `cuda` or `cuda:N`. max_size: longest image side, px; the cameras of the
     result are those of the shrunk images. start: an earlier result of the same views to continue from.
     commercial: refuse every part whose terms do not permit commercial use, before any work.
     model: a name, a file or a `FaceModel`. masks: a folder, or images by name; 1 (white) keeps a pixel.
@@ -92,8 +83,8 @@ def fit(
     default ArcFace weights that are kept. progress: called with a `Progress` after each step.
 
     Lengths are mm. Raises ValueError, TypeError, FileNotFoundError or ImportError with advice when
-    the input cannot be fitted, LicenceError (a ValueError) when `commercial` refuses it; bad views of
-    several are left out and named in `warnings`.
+    the input cannot be fitted, LicenceError (a ValueError) when `commercial` refuses it, OutOfMemoryError (a
+    MemoryError) with the finished stages; bad views of several are left out and named in `warnings`.
     """
     began = time.perf_counter()
     if start is not None:
@@ -105,7 +96,7 @@ def fit(
     if progress is not None:
         check_kind("progress", progress, (Callable,), "a function that takes a Progress")  # type: ignore[arg-type]
     where, told = choose_device(device, commercial)
-    face = load_model(model) if isinstance(model, (str, Path)) else model
+    face, file = model_and_file(model)
     parts = planned_parts(face.info, where, start)
     if commercial:
         check_commercial(parts)
@@ -117,38 +108,43 @@ def fit(
     choice = CONTINUED if start is not None else choose_networks(networks, chosen, face, commercial)
     compared = choose_embedding(chosen, embedding)
     learned = (*choice.parts, *([compared.part] if compared.part else []))
-    parts = (*parts, *learned)
     if commercial:
         check_commercial(learned)
-    with torch.no_grad():
-        begun = prepare(views, face, chosen, renderer, where, detector)
-    if start is not None:
-        begun = _continued(begun, start)
-    begun = begun_with_networks(begun, choice)
-    begun = replace(begun, scene=with_embedding(begun.scene, chosen, compared.embedding))
-    prepared_seconds = time.perf_counter() - began
-    state, reports, notes = run_stages(
-        begun.scene, begun.state, chosen, begun.focal_deviation, progress
+    record = Record(
+        recipe=chosen,
+        device=where,
+        began=began,
+        warnings=(*told, *warnings),
+        provenance=provenance(chosen, face, images, where, file),
+        parts=(*parts, *learned),
+        commercial=commercial,
     )
-    parts = (*parts, *detector_parts(begun.detector), *solver_parts(chosen, reports))
-    scene = begun.scene.framed(state)
-    with torch.no_grad():
-        if chosen.appearance == "fit" or not begun.by_networks:
-            state = fit_appearance(scene, state)
-        if not _finite(state):
-            raise ValueError(
-                "the fit ended in NaN; check the cameras (hrnfit cameras FILE) and the images"
+    for view in views:
+        started_photograph(view.image)  # done when the result needs it
+    begun, done = None, None
+    with current_device(where):
+        try:
+            with torch.no_grad():
+                begun = prepare(views, face, chosen, renderer, where, detector)
+            if start is not None:
+                begun = _continued(begun, start)
+            begun = begun_with_networks(begun, choice)
+            scene = with_embedding(begun.scene, chosen, compared.embedding)
+            begun = replace(begun, scene=scene)
+            prepared_seconds = time.perf_counter() - began
+            deviation = begun.focal_deviation
+            done = Done(begun.state, running="the first stage")
+            for reached in each_stage(scene, begun.state, chosen, deviation, progress):
+                done = reached
+            return record.result(begun, done, prepared_seconds)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            sizes = [(view.camera.height, view.camera.width) for view in views]
+            needed = fit_bytes(
+                chosen, face, sizes, total_bytes(where), 1 + max(v.frame for v in views)
             )
-        return assemble(
-            scene,
-            state,
-            (_start_report(begun.started["by"], prepared_seconds), *reports),
-            time.perf_counter() - began,
-            (*told, *warnings, *begun.warnings, *notes),
-            _provenance(chosen, face, images, where, _model_file(model))
-            | licence_record(parts, commercial)
-            | {"start": begun.started},
-        )
+            return record.rescued(error, begun, done, needed)
 
 
 def _recipe(
@@ -183,74 +179,3 @@ def _continued(begun: Prepared, start: FitResult) -> Prepared:
             )
     state = start.state.to(begun.scene.device)
     return replace(begun, state=state, scene=begun.scene.framed(state))
-
-
-def _finite(state: FaceState) -> bool:
-    return all(bool(torch.isfinite(leaf).all()) for leaf in vars(state).values())
-
-
-def _start_report(by: str, seconds: float) -> StageReport:
-    """The start as a stage of its own, so that its time is seen; `by`: landmarks, networks or result."""
-    level = {"landmarks": "coarse", "networks": "mid", "result": "fine"}[by]
-    return StageReport(by, level, Outcome.CONVERGED, 1, seconds)
-
-
-def _model_file(model: str | Path | FaceModel) -> dict[str, str]:
-    """Path and SHA-256 of the file a model came from; a name that ships needs no path."""
-    if not isinstance(model, (str, Path)):
-        return {}
-    path = store.resolve(model)
-    where = {} if str(model) == store.GENERIC else {"path": str(path.resolve())}
-    if path.is_file():
-        where["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return where
-
-
-def _provenance(
-    recipe: Recipe,
-    model: FaceModel,
-    images: Images,
-    device: torch.device,
-    model_file: Mapping[str, str],
-) -> dict[str, Any]:
-    """What is needed to say how a result was made."""
-    info = model.info
-    return {
-        "versions": {
-            "hrnfit": hrnfit.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "recipe": recipe.text,
-        "inputs": _inputs(images),
-        "model": {
-            "name": info.name,
-            "licence": info.licence,
-            "commercial": info.commercial,
-            "source": info.source,
-            **model_file,
-        },
-        "device": str(device),
-        "command": " ".join(sys.argv),
-    }
-
-
-def _inputs(images: Images) -> list[dict[str, str]]:
-    """Path and SHA-256 of every image file; arrays by their bytes."""
-    if isinstance(images, Mapping):
-        sources = list(images.values())
-    elif isinstance(images, (str, Path, np.ndarray, torch.Tensor)):
-        sources = [images]
-    else:
-        sources = list(images)
-    out = []
-    for source in sources:
-        if isinstance(source, (str, Path)):
-            path = Path(source)
-            content = path.read_bytes() if path.is_file() else b""
-            out.append({"path": str(path), "sha256": hashlib.sha256(content).hexdigest()})
-        else:
-            content = np.ascontiguousarray(np.asarray(source)).tobytes()
-            out.append({"path": "", "sha256": hashlib.sha256(content).hexdigest()})
-    return out

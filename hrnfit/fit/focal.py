@@ -8,7 +8,7 @@ profiled: at every focal length of a grid the pose alone is fitted, and the lowe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -16,30 +16,13 @@ from torch import Tensor
 
 from hrnfit.energy.landmark import LandmarkBasis, LandmarkBlock
 from hrnfit.fit.frame_pose import frame_pose
+from hrnfit.fit.landmark_group import LandmarkGroup
 from hrnfit.fit.landmark_views import LandmarkView
+from hrnfit.solve.block import NormalEquations
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
+from hrnfit.solve.solver import Leaves
 
 SOLVER = LevenbergMarquardt(max_steps=8, tolerance=1e-4)
-
-
-@dataclass(frozen=True)
-class RigidBlock:
-    """A landmark block of which only the pose is free."""
-
-    block: LandmarkBlock
-    identity: Float[Tensor, "I"]
-    expression: Float[Tensor, "E"]
-    slots: tuple[tuple[str, int | None], ...] = (("pose", None),)
-
-    def residual(self, *values: Tensor) -> Tensor:
-        (pose,) = values
-        return self.block.residual(self.identity, self.expression, pose, pose.new_zeros(1))
-
-    def linearize(self, *values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        (pose,) = values
-        zero = pose.new_zeros(1)
-        e, jacobians = self.block.linearize(self.identity, self.expression, pose, zero)
-        return e, (jacobians[2],)
 
 
 def profile_focal(
@@ -62,10 +45,24 @@ def profile_focal(
         K = view.K.clone()
         K[:2, :2] *= torch.tensor(log_focal, dtype=K.dtype).exp()
         posed = replace(block, basis=basis, K=K, pose_reference=frame_pose([alone], log_focal))
-        rigid = RigidBlock(posed, points.new_zeros(0), points.new_zeros(0))
-        solution = SOLVER.minimize([rigid], {"pose": points.new_zeros(6)})
-        energies.append(solution.energies[-1] + 0.5 * (log_focal / deviation) ** 2)
+        energies.append(_lowest_energy(posed) + 0.5 * (log_focal / deviation) ** 2)
     return lowest_point(grid, energies)
+
+
+def _lowest_energy(block: LandmarkBlock) -> float:
+    """Of a block without coefficients, over its pose."""
+    group, none = LandmarkGroup.of([block]), block.K.new_zeros(0)
+    focal = block.K.new_zeros(1)
+
+    def equations(leaves: Leaves) -> NormalEquations:
+        whole = group.equations(none, leaves["pose"], focal)
+        return NormalEquations(whole.energy, whole.hessian[:6, :6], whole.gradient[:6])
+
+    def energy(leaves: Leaves) -> Tensor:
+        return group.energy(none, leaves["pose"], focal)
+
+    solution = SOLVER.minimize_function(equations, energy, {"pose": block.K.new_zeros(6)})
+    return solution.energies[-1]
 
 
 def lowest_point(grid: Sequence[float], values: Sequence[float]) -> float:

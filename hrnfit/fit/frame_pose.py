@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -101,8 +102,29 @@ def calibrated_group(views: Sequence[LandmarkView]) -> list[LandmarkView]:
     return [view for view in known if view.scheme == scheme]
 
 
+class _Recent(threading.local):
+    """The last triangulations of a thread by the tensors that went in, which are kept, so that no other has
+    their identity: the checks of a rig and its start ask six times for the same points, at 8 ms each."""
+
+    def __init__(self) -> None:
+        self.found: OrderedDict[tuple[int, ...], tuple[list[Tensor], Triangulation]] = OrderedDict()
+
+
+_recent = _Recent()
+
+
 def triangulated(group: Sequence[LandmarkView]) -> Triangulation:
     """Points of one scheme from all its calibrated views, world mm."""
+    tensors = [t for view in group for t in (view.pixels, view.weight, view.K, view.T_cam_world)]
+    key, kept = tuple(map(id, tensors)), _recent.found
+    if key not in kept:
+        kept[key] = (tensors, _triangulated(group))
+        while len(kept) > 4:
+            kept.popitem(last=False)
+    return kept[key][1]
+
+
+def _triangulated(group: Sequence[LandmarkView]) -> Triangulation:
     pixels = torch.stack([view.pixels for view in group])
     confidence = torch.stack([view.weight for view in group])
     projection = torch.stack([view.K @ view.T_cam_world[:3] for view in group])

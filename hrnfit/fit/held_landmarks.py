@@ -75,6 +75,16 @@ class HeldLandmarks:
             for view, block in zip(views, blocks, strict=True)
         ]
 
+    @property
+    def blocks(self) -> tuple[LandmarkBlock | WhitenedLandmarkBlock, ...]:
+        """One per view, as the last `refresh` made them; on the CPU."""
+        return tuple(self._blocks)
+
+    @property
+    def fixed(self) -> Leaves:
+        """Leaves that the blocks read and that are not free; on the CPU."""
+        return self._fixed
+
     def energy(self, leaves: Leaves) -> Float[Tensor, ""]:
         """Half of the squared residuals."""
         return energy(self._blocks, self._full(leaves))

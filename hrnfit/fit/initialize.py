@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,7 @@ from torch import Tensor
 from hrnfit.energy.landmark import LandmarkBlock, WhitenedLandmarkBlock
 from hrnfit.fit.focal import profile_focal
 from hrnfit.fit.frame_pose import frame_pose, inconsistent_view
+from hrnfit.fit.landmark_group import GroupedProblem
 from hrnfit.fit.landmark_problem import LandmarkProblem, LandmarkStart, is_measured
 from hrnfit.fit.landmark_views import LandmarkView, landmark_views, relinearised
 from hrnfit.fit.sliding_jaw import with_sliding_jaw
@@ -57,14 +59,15 @@ def initialize(
     model: FaceModel,
     focal_known: Sequence[bool] | None = None,
     settings: LandmarkStart | None = None,
+    found: Sequence[LandmarkView] | None = None,
 ) -> Start:
     """Start of all frames of the views on a model.
 
-    focal_known: per view, whether an uncalibrated camera's focal length is trusted (EXIF).
-    Raises ValueError when no view has landmarks, or the model lacks their scheme.
+    focal_known: per view, whether an uncalibrated camera's focal length is trusted (EXIF). found: the views'
+    `landmark_views`, where they have been made. Raises ValueError when no view has landmarks, or the model lacks their scheme.
     """
     settings = settings or LandmarkStart()
-    found = landmark_views(views, model)
+    found = landmark_views(views, model) if found is None else found
     if settings.jaw == "outline":
         found = with_sliding_jaw(found, views, model)
     _check_uncalibrated(views)
@@ -99,9 +102,22 @@ def initialize(
 class _Fitted:
     leaves: Leaves
     reference: Float[Tensor, "T 4 4"]
-    energy: float
-    errors: dict[str, float]
-    """Median landmark error per view, mm."""
+    views: tuple[LandmarkView, ...]
+    blocks: tuple[LandmarkBlock | WhitenedLandmarkBlock, ...]
+    """One per view."""
+    moved: Leaves
+    """Where the blocks were solved; the leaves are the same with the pose taken as the new reference."""
+
+    @cached_property
+    def errors(self) -> dict[str, float]:
+        """Median landmark error per view, mm."""
+        errors = {}
+        for view, block in zip(self.views, self.blocks, strict=True):
+            error = block.error_mm(*slot_values(block, self.moved))
+            if isinstance(block, LandmarkBlock):
+                error = error[view.weight > 0]
+            errors[view.name] = float(error.median())
+        return errors
 
 
 def _solve(problem: LandmarkProblem, found: Sequence[LandmarkView]) -> _Fitted:
@@ -186,17 +202,11 @@ def _refine_near(
     views = [view.slid(leaves, reference) for view in near]
     blocks = problem.landmark_blocks(views, leaves, reference)
     bounds = {"expression": (0.0, 1.0)} if problem.model.expression_is_blendshape else {}
-    solution = solver.minimize([*blocks, *problem.priors(views)], leaves, bounds)
+    grouped = GroupedProblem.of([*blocks, *problem.priors(views)])
+    solution = solver.minimize_function(grouped.equations, grouped.energy, leaves, bounds)
     moved = solution.leaves
-    errors = {}
-    for view, block in zip(views, blocks, strict=True):
-        values = slot_values(block, moved)
-        error = block.error_mm(*values)
-        if isinstance(block, LandmarkBlock):
-            error = error[view.weight > 0]
-        errors[view.name] = float(error.median())
     zero, reference = rebase(moved["pose"], reference)
-    return _Fitted({**moved, "pose": zero}, reference, solution.energies[-1], errors)
+    return _Fitted({**moved, "pose": zero}, reference, tuple(views), tuple(blocks), moved)
 
 
 def _focal_deviations(

@@ -11,17 +11,19 @@ displacement puts back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.fit.device_levels import base_topology, fine_topology
 from hrnfit.fit.head_frame import T_world_head
 from hrnfit.fit.result import MeshLevel
+from hrnfit.fit.surface_landmarks import landmark_points, subdivided_landmarks
 from hrnfit.geometry.loop_subdivision import loop_positions
 from hrnfit.geometry.mesh import subdivide, vertex_normals
+from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.deformation import DeformationOperator, Kernel
 from hrnfit.model.displacement import displace
 from hrnfit.model.face_model import FaceModel, LandmarkSet
@@ -51,13 +53,41 @@ def level_meshes(
         state.identity[None].expand(len(state.expression), -1), state.expression
     )
     mid_head = coarse_head + operator(state.deformation)
+    if subdivisions is None:
+        texels = displacement.shape[0] * displacement.shape[1]
+        subdivisions = enough_steps(coarse_head.shape[-2], len(model.faces), texels)
+    if coarse_head.device.type != "cpu":
+        pose = pose_matrix(state.pose.detach().double(), state.pose_reference.double())
+        return levels_there(model, coarse_head, mid_head, pose, displacement, subdivisions, kernel)
     poses = T_world_head(state)
     coarse = [_base("coarse", model, x, T) for x, T in zip(_host(coarse_head), poses, strict=True)]
     mid = [_base("mid", model, x, T) for x, T in zip(_host(mid_head), poses, strict=True)]
-    if subdivisions is None:
-        subdivisions = enough_subdivisions(coarse[0], displacement.shape[0] * displacement.shape[1])
     fine = [fine_mesh(mesh, model.landmarks, displacement, subdivisions, kernel) for mesh in mid]
     return {"coarse": tuple(coarse), "mid": tuple(mid), "fine": tuple(fine)}
+
+
+def levels_there(
+    model: FaceModel,
+    coarse_head: Float[Tensor, "T N 3"],
+    mid_head: Float[Tensor, "T N 3"],
+    T_world_head: Float[Tensor, "T 4 4"],
+    displacement: Float[Tensor, "H W"],
+    subdivisions: int,
+    kernel: Kernel,
+) -> dict[str, tuple[MeshLevel, ...]]:
+    """The same from head-frame vertices on the device of the model, whose topology is kept with it."""
+    base, fine = base_topology(model), fine_topology(model, subdivisions)
+    both = torch.cat([coarse_head, mid_head]).double()
+    R, shift = (x.repeat(2, 1, 1) for x in (T_world_head[:, :3, :3], T_world_head[:, None, :3, 3]))
+    world = (both @ R.mT + shift).detach().float()
+    coarse, mid = world.chunk(2)
+    # frame by frame: the tables of Loop's steps take 15 numbers per coordinate
+    raised = [fine.raised(x[None], displacement, kernel) for x in mid]
+    return {
+        "coarse": tuple(base.meshes("coarse", coarse)),
+        "mid": tuple(base.meshes("mid", mid)),
+        "fine": tuple(mesh for x in raised for mesh in fine.topology.meshes("fine", x)),
+    }
 
 
 def neutral_mesh(result: FitResult, level: str, frame: int) -> MeshLevel:
@@ -102,41 +132,15 @@ def fine_mesh(
 
 def enough_subdivisions(mesh: MeshLevel, texels: int) -> int:
     """Fewest steps, at least one, that give half as many vertices as the map has texels."""
-    steps, vertices, triangles = 1, 4 * len(mesh.vertices), 4 * len(mesh.faces)
+    return enough_steps(len(mesh.vertices), len(mesh.faces), texels)
+
+
+def enough_steps(n_vertices: int, n_triangles: int, texels: int) -> int:
+    """`enough_subdivisions` of a mesh of this size."""
+    steps, vertices, triangles = 1, 4 * n_vertices, 4 * n_triangles
     while vertices < texels / 2 and 4 * triangles <= MAX_FINE_TRIANGLES:
         steps, vertices, triangles = steps + 1, 4 * vertices, 4 * triangles
     return steps
-
-
-def subdivided_landmarks(marks: LandmarkSet) -> LandmarkSet:
-    """The same points in the four children that `subdivide` makes of each triangle.
-
-    Children of (i, j, k) are (i, c, b), (j, a, c), (k, b, a), (a, b, c) with a opposite i, and so on.
-    """
-    w = marks.barycentric
-    wi, wj, wk = w.unbind(-1)
-    children = torch.stack(
-        [
-            torch.stack([2 * wi - 1, 2 * wj, 2 * wk], -1),
-            torch.stack([2 * wj - 1, 2 * wk, 2 * wi], -1),
-            torch.stack([2 * wk - 1, 2 * wi, 2 * wj], -1),
-            1 - 2 * w,
-        ],
-        dim=1,
-    )  # (L, 4, 3): weights in each child; negative in all but the one that holds the point
-    inside = children.amin(-1).argmax(-1)
-    picked = children[torch.arange(len(w), device=w.device), inside]
-    triangles = torch.where(marks.triangles < 0, marks.triangles, 4 * marks.triangles + inside)
-    return replace(marks, triangles=triangles.to(marks.triangles.dtype), barycentric=picked)
-
-
-def landmark_points(
-    vertices: Float[Tensor, "N 3"], faces: Int[Tensor, "F 3"], marks: LandmarkSet
-) -> Float[Tensor, "_ 3"]:
-    """Points of a landmark set on a surface, mm; NaN where the set lacks the point."""
-    corners = vertices[faces[marks.triangles.long().cpu().clamp_min(0)].long()]
-    points = (corners * marks.barycentric.detach().cpu().to(vertices)[..., None]).sum(1)
-    return torch.where(marks.triangles.cpu()[:, None] < 0, torch.nan, points)
 
 
 def _base(name: str, model: FaceModel, head: Tensor, pose: Tensor) -> MeshLevel:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 
+from hrnfit.fit.device import named_device
 from hrnfit.fit.recipe import Recipe
 from hrnfit.fit.result import FitResult, StageReport
 from hrnfit.licences import (
@@ -47,14 +48,10 @@ STAYED = (
 
 
 def choose_device(name: str, commercial: bool = False) -> tuple[torch.device, tuple[str, ...]]:
-    """The device of a request and warnings about the choice. `auto` takes a GPU when there is one with
-    its renderer, and with `commercial` only when that renderer's terms permit it."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device {name!r}: expected auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda': torch sees no CUDA GPU; use device 'cpu' or 'auto'")
+    """The device of a request (`auto`, `cpu`, `cuda` or `cuda:N`) and warnings about the choice. `auto` takes a
+    GPU when there is one with its renderer, and with `commercial` only when that renderer's terms permit it."""
     if name != "auto":
-        return torch.device(name), ()
+        return named_device(name), ()
     renderer = renderer_part("cuda")
     if not (torch.cuda.is_available() and is_installed(renderer)):
         return torch.device("cpu"), ()
@@ -144,7 +141,8 @@ def earlier_parts(provenance: Mapping[str, Any]) -> tuple[Part, ...]:
     recorded = recorded_parts(provenance)
     if recorded or "device" not in provenance:
         return recorded
-    return (renderer_part(str(provenance["device"])),)
+    on_cpu = torch.device(str(provenance["device"])).type == "cpu"
+    return (known_part("renderer", "cpu" if on_cpu else "nvdiffrast"),)  # then the only one on CUDA
 
 
 def licence_line(provenance: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -121,6 +120,16 @@ def with_mirror(leaves: Leaves, swap: MirrorImage) -> Leaves:
     return out
 
 
+def mirror_matrix(own: Layout, swap: MirrorImage) -> Float[Tensor, "m n"]:
+    """`with_mirror` as a matrix on packed leaves: each row has one entry, 1 or -1. float64, CPU."""
+    marks = torch.arange(1.0, own.size + 1, dtype=torch.float64)
+    spread = with_mirror(own.unpack(marks), swap)
+    marked = Layout.of(spread).pack(spread)
+    matrix = torch.zeros(len(marked), own.size, dtype=torch.float64)
+    matrix[torch.arange(len(marked)), marked.abs().long() - 1] = marked.sign()
+    return matrix
+
+
 def mirrored_expressions(names: tuple[str, ...]) -> MirrorImage:
     """Modes on the other side: `smile_L` and `smile_R`, `jawLeft` and `jawRight`, `left_eye_x` and
     `right_eye_x`; turns of a joint about y and z change their signs. Modes whose names know no side
@@ -172,10 +181,5 @@ class MirrorTied:
         """P^T H P and P^T g, with P the linear map `with_mirror`."""
         both = with_mirror(leaves, self.swap)
         full = self.problem.linearize(both)
-        P = self._map(Layout.of(leaves), Layout.of(both))
+        P = mirror_matrix(Layout.of(leaves), self.swap)
         return NormalEquations(full.energy, P.T @ full.hessian @ P, P.T @ full.gradient)
-
-    def _map(self, own: Layout, both: Layout) -> Float[Tensor, "m n"]:
-        spread = partial(with_mirror, swap=self.swap)
-        unit = torch.eye(own.size, dtype=torch.float64)
-        return torch.stack([both.pack(spread(own.unpack(row))) for row in unit], dim=1)

@@ -35,7 +35,8 @@ class ModelConstants:
             if key not in self._kept:
                 made = make()
                 if device.type == "cuda":  # other threads may read it on other streams
-                    torch.cuda.synchronize(device)
+                    # not the device, which must not be waited for while another thread records
+                    torch.cuda.current_stream(device).synchronize()
                 self._kept[key] = made
             return self._kept[key]
 
@@ -76,13 +77,13 @@ def model_on(model: FaceModel, device: torch.device) -> FaceModel:
 
 def vertex_count(model: FaceModel) -> int:
     """Vertices of the model."""
-    return _once(model, "vertices", lambda: int(model.faces.max()) + 1)
+    return once(model, "vertices", lambda: int(model.faces.max()) + 1)
 
 
 def map_operator(model: FaceModel, size: int) -> DeformationOperator:
     """Sampling of a deformation map of `size` at the model's vertices."""
     count = vertex_count(model)
-    return _once(
+    return once(
         model,
         ("operator", size),
         lambda: deformation_operator(model.faces, model.uv, model.uv_faces, count, size),
@@ -91,17 +92,19 @@ def map_operator(model: FaceModel, size: int) -> DeformationOperator:
 
 def texels_of(model: FaceModel, size: int) -> Texels:
     """Texels of the model's chart at a resolution."""
-    return _once(model, ("texels", size), lambda: Texels.of(model, size))
+    return once(model, ("texels", size), lambda: Texels.of(model, size))
 
 
 def chart_of(model: FaceModel, size: int) -> UvRaster:
     """Raster of the model's chart at a resolution."""
-    return _once(
+    return once(
         model,
         ("chart", size),
         lambda: uv_raster(model.uv, model.uv_faces, model.faces, size, size),
     )
 
 
-def _once(model: FaceModel, key: Hashable, make: Callable[[], Value]) -> Value:
+def once(model: FaceModel, key: Hashable, make: Callable[[], Value]) -> Value:
+    """A constant of the model under a key of its own, made when it is first asked for. It must hold tensors
+    alone, not the model."""
     return constants_of(model).once(key, make, model.uv.device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -75,9 +77,10 @@ def prepare(
     remains; a calibrated view from the side needs no landmarks of its own.
     """
     views, warnings, asked = with_landmarks(views, detector)
-    check_rig(landmark_views(views, model))
+    found = landmark_views(views, model)
+    check_rig(found)
     focal_known = [view.focal_known for view in views]
-    start = initialize(views, model, focal_known, recipe.start)
+    start = initialize(views, model, focal_known, recipe.start, found)
     fates = _without_landmarks(views, start)
     left_out = {*start.dropped, *(name for name, fate in fates.items() if fate == BLIND)}
     kept = [i for i, view in enumerate(views) if view.name not in left_out]
@@ -110,6 +113,24 @@ def _without_landmarks(views: Sequence[View], start: Start) -> dict[str, str]:
     return fates
 
 
+class _Kept(threading.local):
+    """MediaPipe's detector of a thread, and the process that made it: a forked child makes its own."""
+
+    detector: LandmarkDetector | None = None
+    process: int = 0
+
+
+_kept = _Kept()
+
+
+def _kept_detector() -> LandmarkDetector:
+    """The thread's detector, for this fit and the next: making one takes 0.1 s, the first 2 s. What it finds in
+    a photograph does not depend on those before."""
+    if type(_kept.detector) is not MediaPipeDetector or _kept.process != os.getpid():
+        _kept.detector, _kept.process = MediaPipeDetector(), os.getpid()
+    return _kept.detector
+
+
 def with_landmarks(
     views: tuple[View, ...], detector: LandmarkDetector | None = None
 ) -> tuple[tuple[View, ...], tuple[str, ...], LandmarkDetector | None]:
@@ -117,7 +138,7 @@ def with_landmarks(
     detector that was asked."""
     if all(view.landmarks is not None for view in views):
         return views, (), None
-    detector = detector or MediaPipeDetector()
+    detector = detector or _kept_detector()
     found, warnings = [], []
     for view in views:
         if view.landmarks is None:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hrnfit.camera import Camera
+from hrnfit.fit.device import current_device
 from hrnfit.fit.refine_coarse import solve_coarse
 from hrnfit.fit.refine_maps import refine_maps
 from hrnfit.fit.refine_settings import LEVELS, RefineSettings
@@ -24,7 +25,7 @@ from hrnfit.fit.scene import Scene
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import Landmarks, View
 from hrnfit.prediction import Prediction
-from hrnfit.render.backend import rasterizer
+from hrnfit.render.backend import chosen_backend, rasterizer
 from hrnfit.solve.solver import Solution
 from hrnfit.state import FaceState, Sharing
 
@@ -101,6 +102,11 @@ class RefineLayer(nn.Module):
         check_state(state, sharing, views)
         frames = sharing.frame.tolist()
         views = tuple(replace(view, frame=f) for view, f in zip(views, frames, strict=True))
+        with current_device(state.identity.device):
+            return self._refined(views, state, sharing)
+
+    def _refined(self, views: tuple[View, ...], state: FaceState, sharing: Sharing) -> Refined:
+        """Coarse solve and map steps, on the state's device."""
         scene = self._scene(state, views, sharing)
         solution = None
         if self.settings.coarse is not None:
@@ -132,8 +138,9 @@ class RefineLayer(nn.Module):
         dtype, device = state.identity.dtype, state.identity.device
         if (dtype, device) not in self._scenes:
             model = self._model.to(dtype).to(device)
+            name = chosen_backend("auto", device)
             # nvdiffrast has no second derivatives; the reference runs anywhere
-            backend = rasterizer("cpu" if device.type == "cpu" else "reference", device)
+            backend = rasterizer("reference" if name == "nvdiffrast" else name, device)
             self._scenes[dtype, device] = Scene((), model, sharing, backend, device)
         scene = replace(self._scenes[dtype, device], views=views, sharing=sharing)
         return framed(scene, state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -12,18 +12,21 @@ from torch import Tensor
 from hrnfit.camera import Camera
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.energy.texels import Texels
+from hrnfit.fit.face_place import face_in_world, projected_boxes
 from hrnfit.fit.model_constants import chart_of, map_operator, texels_of, vertex_count
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.deformation import DeformationOperator
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.observation import View, WorkingViews
 from hrnfit.observe.window_source import WindowSource, window_source
-from hrnfit.observe.working import face_boxes
+from hrnfit.observe.working import check_boxes
 from hrnfit.prediction import Prediction
 from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.render.texture import UvRaster
 from hrnfit.state import FaceState, Sharing
 
+NATIVE_STEP = 64
+"""Steps of the largest window on a GPU, px."""
 MOST_SOURCES = 2
 """Sets of photographs kept: the fit's own, and with their mirror images."""
 
@@ -47,11 +50,13 @@ class Scene:
     embedding: Embedding | None = None
     """What the perceptual term compares faces with; set by `fit/embedding.py`."""
     _windows: dict[int, WorkingViews] = field(default_factory=dict)
-    _texels: dict[int, Texels] = field(default_factory=dict)
-    _operators: dict[int, DeformationOperator] = field(default_factory=dict)
-    _charts: dict[int, UvRaster] = field(default_factory=dict)
     _sources: list[WindowSource] = field(default_factory=list)
     """Photographs ready to be cut, of this scene's views and of some that were asked for before."""
+
+    @cached_property
+    def rows(self) -> Sharing:
+        """`sharing` on the device: an index on the host is copied at every use, and kernels cannot read it."""
+        return self.sharing.to(self.device)
 
     def operator(self, size: int) -> DeformationOperator:
         """Sampling of a deformation map of `size` at the model's vertices."""
@@ -70,19 +75,20 @@ class Scene:
         return chart_of(self.model, size)
 
     def windows(self, size: int) -> WorkingViews:
-        """Windows of `size` px onto the face, never finer than the largest photograph shows it; in the
-        model's precision."""
+        """Windows of `size` px onto the face, hardly finer than the largest photograph shows it (`window_size`);
+        in the model's precision."""
         if self.boxes is None:
             raise ValueError("scene: frame the face before asking for windows")
         native = int((self.boxes[:, 2] - self.boxes[:, 0]).max().ceil())
-        size = min(size, max(64, native))
+        size = window_size(size, native, self.device)
         if size not in self._windows:
-            made = self._source().windows(self.boxes, size, self.model.uv.dtype)
+            made = self.photographs.windows(self.boxes, size, self.model.uv.dtype)
             self._windows[size] = made
         return self._windows[size]
 
-    def _source(self) -> WindowSource:
-        """The photographs, prepared once per fit: a stage frames anew, and few replace views."""
+    @property
+    def photographs(self) -> WindowSource:
+        """The photographs on the device, prepared once per fit: a stage frames anew, and few replace views."""
         for source in self._sources:
             if _are_same(source.views, self.views):
                 return source
@@ -97,7 +103,7 @@ class Scene:
         return Prediction(
             self.model,
             state,
-            self.sharing,
+            self.rows,
             windows,
             operator,
             self.rasterizer,
@@ -115,23 +121,25 @@ class Scene:
 
     def framed(self, state: FaceState, margin: float = 0.06) -> Scene:
         """The same scene with windows around the face as it projects now."""
-        onto = partial(torch.Tensor.to, device=self.device, dtype=torch.float32)
-        K = onto(torch.stack([view.camera.K for view in self.views]))
-        K = torch.cat([K[:, :, :2] * onto(state.log_focal).exp()[:, None, None], K[:, :, 2:]], 2)
-        cameras = onto(torch.stack([view.camera.T_cam_world for view in self.views]))
-        T = pose_matrix(onto(state.camera), cameras)
-        x_cam = self.world(state)[self.sharing.frame] @ T[:, :3, :3].mT + T[:, None, :3, 3]
-        pixels = (x_cam / x_cam[..., 2:]) @ K[:, :2].mT
-        return replace(self, boxes=face_boxes(pixels, margin).cpu(), _windows={})
+        boxes = projected_boxes(self.model, state, self.sharing, self.photographs, margin)
+        check_boxes(boxes)
+        return replace(self, boxes=boxes, _windows={})
 
     def world(self, state: FaceState) -> Float[Tensor, "T N 3"]:
         """Mid-level vertices per frame, world mm, float32, on the scene's device."""
-        frames = len(state.expression)
-        head = self.model.shape(state.identity[None].expand(frames, -1), state.expression)
-        head = head + self.operator(state.deformation.shape[0])(state.deformation)
-        pose = pose_matrix(state.pose, state.pose_reference)
-        return (head @ pose[:, :3, :3].mT + pose[:, None, :3, 3]).float()
+        return face_in_world(self.model, state)
 
 
 def _are_same(some: tuple[View, ...], others: tuple[View, ...]) -> bool:
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
+
+
+def window_size(asked: int, native: int, device: torch.device) -> int:
+    """Side of windows, px, onto a face that the largest photograph shows at `native` px: never finer.
+
+    On a GPU `native` counts in steps of `NATIVE_STEP`, since every other size is recorded anew: faces of one rig
+    at 512 px had 492 to 510 px, differing from stage to stage and from subject to subject.
+    """
+    if device.type == "cuda":
+        native = -(-native // NATIVE_STEP) * NATIVE_STEP
+    return min(asked, max(64, native))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.fit.coefficient_stage import CoefficientSettings, solve_coefficients
+from hrnfit.fit.fallback import solved_where_it_fits
 from hrnfit.fit.first_order_stage import FirstOrderSettings, solve_first_order
 from hrnfit.fit.map_stage import solve_map
 from hrnfit.fit.recipe import Recipe, Stage
@@ -39,6 +41,18 @@ class Progress:
 Callback = Callable[[Progress], None]
 
 
+@dataclass(frozen=True)
+class Done:
+    """What the stages so far have reached."""
+
+    state: FaceState
+    reports: tuple[StageReport, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Of stages that could not help."""
+    running: str = ""
+    """The stage that follows, in words; empty at the end."""
+
+
 def run_stages(
     scene: Scene,
     state: FaceState,
@@ -47,6 +61,20 @@ def run_stages(
     callback: Callback | None,
 ) -> tuple[FaceState, tuple[StageReport, ...], tuple[str, ...]]:
     """Final state, a report per stage, and warnings of stages that could not help."""
+    done = Done(state)
+    for reached in each_stage(scene, state, recipe, focal_deviation, callback):
+        done = reached
+    return done.state, done.reports, done.warnings
+
+
+def each_stage(
+    scene: Scene,
+    state: FaceState,
+    recipe: Recipe,
+    focal_deviation: Float[Tensor, "V"] | None,
+    callback: Callback | None,
+) -> Iterator[Done]:
+    """What is done, before every stage and at the end."""
     reports, warnings = [], []
     idle = [stage.name for stage in recipe.stages if not _can_help(scene, stage)]
     if idle:
@@ -57,9 +85,20 @@ def run_stages(
         scene = scene.framed(state)
         if stage.name in idle:
             continue
+        yield Done(state, tuple(reports), tuple(warnings), f"stage {stage.name!r}")
         show = _reporter(callback, stage, i, len(recipe.stages))
-        solved, solution = _solve(scene, state, stage, recipe, focal_deviation, show)
-        gone = lost_views(scene, solved) - lost_views(scene, state)
+        solved, solution, where = solved_where_it_fits(
+            partial(_solve, stage=stage, recipe=recipe, focal_deviation=focal_deviation, show=show),
+            scene,
+            state,
+        )
+        if where:
+            warnings.append(
+                f"stage {stage.name!r} did not fit into the memory of {scene.device}: it ran {where}"
+            )
+        gone = lost_views(scene, solved)
+        if gone:
+            gone -= lost_views(scene, state)
         if gone:
             warnings.append(
                 f"stage {stage.name!r} was undone: the face left its landmarks in {', '.join(sorted(gone))}"
@@ -71,7 +110,7 @@ def run_stages(
         pose, reference = rebase(state.pose, state.pose_reference)
         state = state.replace(pose=pose, pose_reference=reference)
         reports.append(_report(stage, solution))
-    return state, tuple(reports), tuple(warnings)
+    yield Done(state, tuple(reports), tuple(warnings))
 
 
 def _can_help(scene: Scene, stage: Stage) -> bool:

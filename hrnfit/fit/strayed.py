@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from hrnfit.fit.face_place import landmark_distances
 from hrnfit.fit.scene import Scene
 from hrnfit.observe.observation import View
 from hrnfit.prediction import Prediction
@@ -36,6 +37,15 @@ def landmark_errors(scene: Scene, prediction: Prediction) -> dict[str, float]:
     return {view.name: error for view, error in named if view.landmarks is not None}
 
 
+def photograph_errors(scene: Scene, state: FaceState) -> dict[str, float]:
+    """The same of a state, in the photographs themselves: no window is cut. One look at the device."""
+    if scene.photographs.marks.scheme not in scene.model.landmarks:
+        return {}
+    errors = landmark_distances(scene.model, state, scene.sharing, scene.photographs).tolist()
+    named = zip(scene.views, errors, strict=True)
+    return {view.name: error for view, error in named if view.landmarks is not None}
+
+
 def shares(scene: Scene, errors: Mapping[str, float | None]) -> dict[str, float]:
     """Errors (px) as shares of the extent of each view's landmarks."""
     found: dict[str, float] = {}
@@ -57,5 +67,5 @@ def landmark_extent(view: View) -> float:
 def lost_views(scene: Scene, state: FaceState) -> set[str]:
     """Views in which the face is no longer near its landmarks."""
     with torch.no_grad():
-        errors = landmark_errors(scene, scene.predict(state, SIZE))
+        errors = photograph_errors(scene, state)
     return {name for name, share in shares(scene, errors).items() if not share <= LOST}

@@ -8,22 +8,25 @@ surface is a smooth field, not noise: for texel p of the skin and frame f, with 
 
 so the frames' mean carries the gap's covariance and their differences only the noise. Taken for white,
 the gap itself pulls the coefficients: tangential errors are then ten times as large (docs/decisions.md).
+All of it is float64, where the scene lives.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.fit.gap_field import InvertedRoot, matern, precision_of
+from hrnfit.fit.queued_surface import surface_problem
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import LocalShape, SharedSkin, local_shape, neutral_shape
 from hrnfit.geometry.mesh import vertex_normals
+from hrnfit.geometry.nearest_everywhere import EveryTriangle
 from hrnfit.geometry.rotation import (
     left_jacobian,
     pose_matrix,
@@ -33,8 +36,9 @@ from hrnfit.geometry.rotation import (
     skew,
 )
 from hrnfit.metrics import Surface
+from hrnfit.model.deformation_inverse import fit_map_on
 from hrnfit.solve.block import Layout, NormalEquations
-from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
+from hrnfit.solve.levenberg_marquardt import Bounds, LevenbergMarquardt
 from hrnfit.solve.solver import Leaves, Outcome, Solution, joined_rounds
 from hrnfit.state import FaceState
 
@@ -94,7 +98,7 @@ def solve_surface(
     leaves = problem.start()
     if problem.empty:
         return state, Solution(leaves, Outcome.CONVERGED, 0, (0.0,))
-    bounds = {}
+    bounds: dict[str, tuple[float, float]] = {}
     if scene.model.expression_is_blendshape:
         bounds["expression"] = (0.0, 1.0)
     solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-6)
@@ -102,7 +106,7 @@ def solve_surface(
     for k in range(settings.rounds):
         noise = settings.noise * max(1.0, settings.anneal * ANNEALING**k)
         problem.match(leaves, noise)
-        solution = solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
+        solution = problem.solved(solver, leaves, bounds)
         leaves = solution.leaves
         solutions.append(solution)
     return problem.refitted(leaves), joined_rounds(solutions, time.perf_counter() - began)
@@ -116,17 +120,17 @@ class _Refit:
         skin = SharedSkin(scene, settings)
         look = skin.look(state)
         self._seen = (look.seen.weight > 0).sum(0) >= 2
-        self._texels, faces = skin.texels, scene.model.faces.cpu()
+        self._texels, faces = skin.texels, scene.model.faces
         rows = self._seen.nonzero()[:, 0]
         self._places = skin.texels.only(rows)
         whole = neutral_shape(scene.model, skin.texels, state.identity)
         mean = _in_double(whole.only(rows))
         self._shapes = [mean] * len(state.expression)
-        heads = look.prediction.vertices_head.double().cpu()
-        self._surfaces = [Surface(head, faces) for head in heads]
+        heads = look.prediction.vertices_head.double()
+        self._surfaces = [_surface(head, faces) for head in heads]
         self._normals = vertex_normals(heads, faces)
         self._gap = matern(mean.mean, settings.gap, settings.reach)
-        self._variance = torch.full((len(mean.mean),), settings.noise**2, dtype=torch.float64)
+        self._variance = torch.full_like(mean.mean[:, 0], settings.noise**2)
         self._matched = False
 
     @property
@@ -137,10 +141,10 @@ class _Refit:
     def start(self) -> Leaves:
         """Leaves as they are; `motion` is the head's move within its own frame."""
         state = self._state
-        leaves = {n: getattr(state, n).double().cpu() for n in ("identity", "expression")}
+        leaves = {n: getattr(state, n).double() for n in ("identity", "expression")}
         if self._scene.model.expression_is_blendshape:
             leaves["expression"] = leaves["expression"].clamp(0.0, 1.0)
-        leaves["motion"] = torch.zeros(len(state.expression), 6, dtype=torch.float64)
+        leaves["motion"] = leaves["identity"].new_zeros(len(state.expression), 6)
         return leaves
 
     def match(self, leaves: Leaves, noise: float) -> None:
@@ -155,7 +159,7 @@ class _Refit:
         points = self._points(leaves)
         found = [s.nearest(x) for s, x in zip(self._surfaces, points, strict=True)]
         self._on_surface = torch.stack([f.points for f in found])
-        faces = self._scene.model.faces.long().cpu()
+        faces = self._scene.model.faces.long()
         normals = [
             (n[faces[f.triangle]] * f.barycentric[..., None]).sum(1)
             for n, f in zip(self._normals, found, strict=True)
@@ -163,7 +167,17 @@ class _Refit:
         self._across = torch.nn.functional.normalize(torch.stack(normals), dim=-1)
         frames = len(self._state.expression)
         covariance = self._gap + torch.diag(self._variance / frames)
-        self._root = torch.linalg.cholesky(covariance)
+        self._precision = precision_of(covariance)
+
+    def solved(self, solver: LevenbergMarquardt, leaves: Leaves, bounds: Bounds) -> Solution:
+        """The optimum against the points last matched."""
+        if not isinstance(self._precision, InvertedRoot):
+            return solver.minimize_function(self.linearize, self.energy, leaves, bounds)
+        w, priors = self._precision.whitening, self._deviations()
+        problem = surface_problem(
+            leaves, priors, self._across, self._on_surface, self._variance, w, self._shapes
+        )
+        return solver.minimize_packed(problem, leaves, bounds)
 
     def _expanded(self, leaves: Leaves) -> list[LocalShape]:
         """The model around the face of each frame."""
@@ -174,7 +188,7 @@ class _Refit:
     def _off_gap(self, leaves: Leaves) -> Float[Tensor, "P"]:
         """Mean residual less the gap that it suggests."""
         mean = self._residual(leaves).mean(0)
-        return mean - self._gap @ torch.cholesky_solve(mean[:, None], self._root)[:, 0]
+        return mean - self._gap @ self._precision.solved(mean)
 
     def _points(self, leaves: Leaves) -> Float[Tensor, "T P 3"]:
         """Texels of the model in the frame of the old head."""
@@ -197,14 +211,13 @@ class _Refit:
         """Half of the squared whitened residuals and priors."""
         r = self._residual(leaves)
         mean = r.mean(0)
-        white = torch.linalg.solve_triangular(self._root, mean[:, None], upper=False)
         apart = ((r - mean).square() / self._variance).sum()
-        return 0.5 * (white.square().sum() + apart) + self._prior(leaves)
+        return 0.5 * (self._precision.square(mean) + apart) + self._prior(leaves)
 
     def _prior(self, leaves: Leaves) -> Tensor:
         return 0.5 * sum(
             ((leaves[n] / d).square().sum() for n, d in self._deviations().items()),
-            torch.zeros((), dtype=torch.float64),
+            self._variance.new_zeros(()),
         )
 
     def _deviations(self) -> dict[str, float]:
@@ -217,9 +230,7 @@ class _Refit:
         layout, r = Layout.of(leaves), self._residual(leaves)
         J = self._columns(leaves, layout)  # (T, P, n)
         mean, mean_J = r.mean(0), J.mean(0)
-        white = torch.linalg.solve_triangular(self._root, mean_J, upper=False)
-        right = torch.linalg.solve_triangular(self._root, mean[:, None], upper=False)[:, 0]
-        hessian, gradient = white.T @ white, white.T @ right
+        hessian, gradient = self._precision.products(mean_J, mean)
         for f in range(len(r)):
             apart = (J[f] - mean_J) / self._variance[:, None]
             hessian += apart.T @ (J[f] - mean_J)
@@ -233,7 +244,7 @@ class _Refit:
     def _columns(self, leaves: Leaves, layout: Layout) -> Float[Tensor, "T P n"]:
         """Derivative of the residuals in all unknowns."""
         frames, texels = self._across.shape[:2]
-        J = torch.zeros(frames, texels, layout.size, dtype=torch.float64)
+        J = self._across.new_zeros(frames, texels, layout.size)
         R = rotation_exp(leaves["motion"][:, :3])
         turned = self._shape(leaves) @ R.mT
         for f in range(frames):
@@ -241,7 +252,7 @@ class _Refit:
             J[f, :, layout.columns(("identity", None))] = (along @ self._shapes[f].identity)[:, 0]
             J[f, :, layout.columns(("expression", f))] = (along @ self._shapes[f].expression)[:, 0]
             turn = -skew(turned[f]) @ left_jacobian(leaves["motion"][f, :3])
-            move = torch.eye(3, dtype=torch.float64).expand(texels, 3, 3)
+            move = torch.eye(3, dtype=J.dtype, device=J.device).expand(texels, 3, 3)
             rigid = self._across[f][:, None] @ torch.cat([turn, move], dim=-1)
             J[f, :, layout.columns(("motion", f))] = rigid[:, 0]
         return J
@@ -250,8 +261,8 @@ class _Refit:
         """New coefficients and poses, and the map from them to the old surface."""
         state, motion = self._state, leaves["motion"]
         step = rigid_matrix(rotation_exp(motion[:, :3]), motion[:, 3:])
-        old = pose_matrix(state.pose.double().cpu(), state.pose_reference.double().cpu())
-        reference = state.pose_reference.double().cpu()
+        reference = state.pose_reference.double()
+        old = pose_matrix(state.pose.double(), reference)
         found = {n: leaves[n].to(state.identity) for n in ("identity", "expression")}
         pose = pose_tangent(old @ step, reference).to(state.pose)
         state = state.replace(**found, pose=pose)
@@ -262,30 +273,27 @@ class _Refit:
         model, s = self._scene.model, self._settings
         frames = len(state.expression)
         heads = model.shape(state.identity[None].expand(frames, -1), state.expression)
-        heads, offsets = heads.double().cpu(), []
+        heads, offsets = heads.double(), []
         for head, T, surface in zip(heads, step, self._surfaces, strict=True):
             R, t = T[:3, :3], T[:3, 3]
             near = surface.nearest(head @ R.T + t).points
             offsets.append((near - t) @ R - head)
         offset = torch.stack(offsets).mean(0)
         operator = self._scene.operator(len(state.deformation))
-        return operator.fit_map(offset.to(state.deformation), s.smoothness, self._vertex_weight())
+        offset = offset.to(state.deformation)
+        return fit_map_on(operator, offset, s.smoothness, self._vertex_weight())
 
     def _vertex_weight(self) -> Float[Tensor, "N"]:
         """1 where a vertex lies in a texel triangle that two views see, `UNSEEN` elsewhere."""
-        seen = torch.full((self._scene.n_vertices,), UNSEEN, dtype=torch.float64)
-        seen[self._texels.corners[self._seen].cpu().reshape(-1)] = 1.0
+        seen = self._variance.new_full((self._scene.n_vertices,), UNSEEN)
+        seen[self._texels.corners[self._seen].reshape(-1)] = 1.0
         return seen
 
 
 def _in_double(shape: LocalShape) -> LocalShape:
-    return LocalShape(*(part.double().cpu() for part in shape))
+    return LocalShape(*(part.double() for part in shape))
 
 
-def matern(points: Float[Tensor, "P 3"], deviation: float, reach: float) -> Float[Tensor, "P P"]:
-    """Covariance of a Matern 3/2 field at points: once differentiable, so it bends but has no steps.
-
-    deviation: of the field. reach: its length scale, in the unit of the points.
-    """
-    scaled = torch.cdist(points, points) * (math.sqrt(3.0) / reach)
-    return deviation**2 * (1.0 + scaled) * torch.exp(-scaled)
+def _surface(vertices: Float[Tensor, "N 3"], faces: Int[Tensor, "F 3"]) -> Surface | EveryTriangle:
+    """The search for nearest points: by trees on the CPU, by brute force on a GPU."""
+    return EveryTriangle(vertices, faces) if vertices.is_cuda else Surface(vertices, faces)

@@ -1,6 +1,7 @@
 """Maps over a chart continued where nothing is known: Laplace's equation between what is.
 
-Solved from coarse to fine (cascadic multigrid, Bornemann & Deuflhard 1996).
+Solved from coarse to fine (cascadic multigrid, Bornemann & Deuflhard 1996). The CPU relaxes what is
+unknown only, other devices every texel, in shapes that do not depend on it (`whole_fill.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
+
+from hrnfit.geometry.whole_fill import relaxed_whole
 
 OVER_RELAXATION = 1.8
 """Factor of successive over-relaxation in the fill, between 1 (Gauss-Seidel) and 2 (unstable). With 40
@@ -47,9 +50,27 @@ def _filled(
     start = _coarser_fill(values, known & used, used, guide, edge_scale, sweeps)
     start = torch.where(held, values, start).flatten(0, 1)
     neighbours, share = _stencils(used, guide, edge_scale, values)
+    free = (used & ~known).flatten()
+    if start.device.type == "cpu":
+        start = _relaxed(start, neighbours, share, free, used, sweeps)
+    else:
+        width = used.shape[1]
+        start = relaxed_whole(start, neighbours, share, free, width, sweeps, OVER_RELAXATION)
+    filled = start.reshape(values.shape)
+    return torch.where(used[..., None], filled, torch.zeros_like(filled))
+
+
+def _relaxed(
+    start: Float[Tensor, "P K"],
+    neighbours: Tensor,
+    share: Tensor,
+    free: Tensor,
+    used: Tensor,
+    sweeps: int,
+) -> Float[Tensor, "P K"]:
+    """Red-black sweeps over the free texels, gathered."""
     rows, columns = _grid(used)
     colour = ((rows + columns) % 2 == 0).flatten()
-    free = (used & ~known).flatten()
     halves = [(free & colour).nonzero()[:, 0], (free & ~colour).nonzero()[:, 0]]
     # gathered once: in every sweep it took two thirds of the time
     halves = [(half, neighbours[half], share[half][..., None]) for half in halves if len(half)]
@@ -57,8 +78,7 @@ def _filled(
         for half, around, conduct in halves:
             mean = (conduct * start[around]).sum(1)
             start.index_copy_(0, half, torch.lerp(start[half], mean, OVER_RELAXATION))
-    filled = start.reshape(values.shape)
-    return torch.where(used[..., None], filled, torch.zeros_like(filled))
+    return start
 
 
 def _coarser_fill(

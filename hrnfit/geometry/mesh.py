@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnfit.derivative import plain_backward
+from hrnfit.geometry.device_kernels import has_kernels
 
 
 def face_normals(
@@ -41,6 +42,10 @@ def vertex_normals(
     _check(vertices, faces)
     if vertices.device.type == "cpu" and vertices.dtype in (torch.float32, torch.float64):
         return _VertexNormals.apply(vertices, faces)
+    if has_kernels(vertices.device):
+        from hrnfit.geometry.mesh_cuda import cuda_vertex_normals  # local: triton
+
+        return cuda_vertex_normals(vertices, faces)
     return gathered_vertex_normals(vertices, faces)
 
 

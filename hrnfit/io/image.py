@@ -7,7 +7,6 @@ floating-point ones are linear light. Masks and maps carry no colour: see `read_
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hrnfit.io.exif import ORIENTATION, focal_from_exif, orient
+from hrnfit.quiet import without_warnings
 from hrnfit.tree import write_bytes
 
 MIN_SIZE = 32
@@ -190,8 +190,7 @@ def _decode(
     path: Path, content: bytes, max_size: int | None = None
 ) -> tuple[np.ndarray, float | None]:
     """Upright pixels (H, W[, 3|4]) in the file's own integers, RGB order, and the EXIF focal, px."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's size and EXIF warnings: checked here instead
+    with without_warnings():  # Pillow's size and EXIF warnings: checked here instead
         try:
             header = Image.open(io.BytesIO(content))
         except Image.DecompressionBombError as error:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hrnfit.io.image import write_png
+from hrnfit.io.number_text import fixed_lines, integer_lines
 from hrnfit.io.obj_lines import read_lines, split_line
 from hrnfit.tree import write_bytes
 
@@ -31,23 +32,23 @@ def write_obj(path: str | Path, mesh: Mesh, texture_file: str | Path | None = No
     if texture_file is None and mesh.texture is not None and mesh.uv is not None:
         texture_file = path.with_suffix(".png")
         write_png(texture_file, mesh.texture)
-    parts = [f"# hrnfit, mm, {len(mesh.vertices)} vertices, {len(mesh.faces)} triangles\n"]
+    parts = [f"# hrnfit, mm, {len(mesh.vertices)} vertices, {len(mesh.faces)} triangles\n".encode()]
     if texture_file is not None:
         relative = os.path.relpath(texture_file, path.parent).replace(os.sep, "/")
         material = "newmtl face\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\n" + f"map_Kd {relative}\n"
         write_bytes(path.with_suffix(".mtl"), material.encode())
-        parts.append(f"mtllib {path.with_suffix('.mtl').name}\n")
-    parts.append("o face\n")
-    parts.append(_lines("v %.5f %.5f %.5f\n", mesh.vertices))
+        parts.append(f"mtllib {path.with_suffix('.mtl').name}\n".encode())
+    parts.append(b"o face\n")
+    parts.append(_lines("v", mesh.vertices, 5))
     if mesh.uv is not None:
         flipped = mesh.uv * mesh.uv.new_tensor([1, -1]) + mesh.uv.new_tensor([0, 1])
-        parts.append(_lines("vt %.7f %.7f\n", flipped))
+        parts.append(_lines("vt", flipped, 7))
     if mesh.normals is not None:
-        parts.append(_lines("vn %.5f %.5f %.5f\n", mesh.normals))
+        parts.append(_lines("vn", mesh.normals, 5))
     if texture_file is not None:
-        parts.append("usemtl face\n")
+        parts.append(b"usemtl face\n")
     parts.append(_face_lines(mesh))
-    write_bytes(path, "".join(parts).encode())
+    write_bytes(path, b"".join(parts))
 
 
 def read_obj(path: str | Path) -> Mesh:
@@ -137,19 +138,18 @@ def _fan(polygon: str) -> list[tuple[int, int, int]]:
     return [corners[j] for i in range(1, len(corners) - 1) for j in (0, i, i + 1)]
 
 
-def _face_lines(mesh: Mesh) -> str:
+def _face_lines(mesh: Mesh) -> bytes:
     faces = mesh.faces.cpu() + 1
-    columns, pattern = [faces], "%d"
+    columns, slashes = [faces], [0]
     if mesh.uv is not None:
         columns.append(mesh.corner_uv().cpu() + 1)
-        pattern += "/%d"
+        slashes.append(1)
     if mesh.normals is not None:
         columns.append(faces)
-        pattern += "/%d" if mesh.uv is not None else "//%d"
+        slashes.append(1 if mesh.uv is not None else 2)
     table = torch.stack([c.long() for c in columns], -1).flatten(1)
-    return _lines("f " + " ".join([pattern] * 3) + "\n", table)
+    return integer_lines("f", table.numpy(), slashes * 3)
 
 
-def _lines(pattern: str, table: Tensor) -> str:
-    """`pattern` filled with each row: one formatting call, 20 times faster than one per row."""
-    return (pattern * len(table)) % tuple(table.detach().cpu().flatten().tolist())
+def _lines(prefix: str, table: Tensor, decimals: int) -> bytes:
+    return fixed_lines(prefix, table.detach().cpu().numpy(), decimals)

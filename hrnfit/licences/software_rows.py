@@ -29,6 +29,15 @@ def _own(name: str, kind: PartKind, note: str) -> Part:
 SOFTWARE: tuple[Part, ...] = (
     _own("hrnfit", "code", "code, recipes, notebooks and documents of hrnfit"),
     _own("cpu", "renderer", "part of hrnfit"),
+    Part(
+        "cuda",
+        "renderer",
+        "Apache-2.0",
+        "yes",
+        APACHE,
+        note="part of hrnfit; Triton compiles its kernels",
+        module="triton",
+    ),
     _own("reference", "renderer", "part of hrnfit; slow, the oracle of the tests"),
     Part(
         "nvdiffrast",
@@ -120,6 +129,9 @@ SOFTWARE: tuple[Part, ...] = (
     ),
     _library("Rich", "rich", "rich", "MIT", "Textualize/rich/blob/master/LICENSE"),
     _library("Tyro", "tyro", "tyro", "MIT", "brentyi/tyro/blob/main/LICENSE"),
+    _library(
+        "Triton", "triton", "triton", "MIT", "triton-lang/triton/blob/main/LICENSE", needed=False
+    ),
     _library("h5py", "h5py", "h5py", "BSD-3-Clause", "h5py/h5py/blob/master/LICENSE", needed=False),
     _library(
         "Ninja",

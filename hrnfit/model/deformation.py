@@ -19,6 +19,7 @@ from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from hrnfit.geometry.mesh import distinct_pairs
+from hrnfit.geometry.rows import weighted_rows
 
 Kernel = Literal["bilinear", "cubic"]
 
@@ -42,8 +43,7 @@ class DeformationOperator:
                 f"got {tuple(deformation.shape)}; build the operator for the map's own size"
             )
         flat = deformation.flatten(-3, -2)
-        picked = flat[..., self.texels.long(), :]
-        return (picked * self.weights[..., None]).sum(dim=-2)
+        return weighted_rows(flat, self.texels, self.weights)
 
     def matrix(self) -> sp.csr_matrix:
         """The same as a sparse matrix (N, D * D), float64."""

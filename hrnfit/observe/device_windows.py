@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,12 @@ from hrnfit.check import check_finite, check_shape
 from hrnfit.geometry import brown
 from hrnfit.observe.observation import View, WorkingViews
 from hrnfit.observe.window_place import Batch, Placement, batches
-from hrnfit.observe.working import PinholeLandmarks, check_window_size, pinhole_landmarks
+from hrnfit.observe.working import (
+    PinholeLandmarks,
+    check_window_size,
+    pinhole_landmarks,
+    stacked,
+)
 
 Look = tuple[Float[Tensor, "v S S 3"], Float[Tensor, "v S S"], Bool[Tensor, "v S S"]]
 """Image, mask, and where the photograph is."""
@@ -32,40 +38,48 @@ class DevicePhotographs:
 
     views: tuple[View, ...]
     device: torch.device
-    K: Float[Tensor, "V 3 3"]
-    """Pinhole of the photographs, px, float64, on the host."""
-    safe: Float[Tensor, "V"]
-    """Radius inside which each lens is one-to-one, in focal lengths, on the host."""
-    K_device: Float[Tensor, "V 3 3"]
-    """float64."""
-    T_cam_world: Float[Tensor, "V 4 4"]
-    distortion: Float[Tensor, "V D"]
-    """float32, zeros behind shorter ones; D is 0 where no view has a lens."""
-    marks: PinholeLandmarks
     levels: dict[tuple[int, int], Float[Tensor, "4 h w"]] = field(default_factory=dict)
-    """Linear RGB and mask by view and side of the blocks that are averaged, 1 for the photograph itself.
-    Framed by one pixel: the border's colour, mask 0."""
+    """Linear RGB and mask by view and side of the blocks that are averaged, 1 for the photograph itself; sent
+    when first looked at. Framed by one pixel: the border's colour, mask 0."""
 
-    @staticmethod
-    def of(views: Sequence[View], device: torch.device) -> DevicePhotographs:
-        """The views' photographs, sent to the device."""
-        marks, longest = pinhole_landmarks(views), max(len(v.camera.distortion) for v in views)
-        lenses = [v.camera.distortion.detach().double().cpu() for v in views]
-        padded = [F.pad(lens, (0, longest - len(lens))) for lens in lenses]
-        K = torch.stack([v.camera.K.detach().double().cpu() for v in views])
-        return DevicePhotographs(
-            views=tuple(views),
-            device=device,
-            K=K,
-            safe=torch.tensor([brown.safe_radius(lens) for lens in lenses], dtype=torch.float64),
-            K_device=K.to(device),
-            T_cam_world=torch.stack([v.camera.T_cam_world.detach() for v in views]).to(device),
-            distortion=torch.stack(padded).float().to(device),
-            marks=PinholeLandmarks(
-                marks.points.to(device), marks.confidence.to(device), marks.scheme
-            ),
-            levels={(i, 1): _with_mask(view, device) for i, view in enumerate(views)},
-        )
+    @cached_property
+    def marks(self) -> PinholeLandmarks:
+        """On the device."""
+        marks = pinhole_landmarks(self.views)
+        points, confidence = marks.points.to(self.device), marks.confidence.to(self.device)
+        return PinholeLandmarks(points, confidence, marks.scheme)
+
+    @cached_property
+    def K(self) -> Float[Tensor, "V 3 3"]:
+        """Pinholes of the photographs, px, float64, on the device."""
+        return self._K.to(self.device)
+
+    @cached_property
+    def T_cam_world(self) -> Float[Tensor, "V 4 4"]:
+        """float64, on the device."""
+        return stacked([view.camera.T_cam_world for view in self.views]).to(self.device)
+
+    @cached_property
+    def _K(self) -> Float[Tensor, "V 3 3"]:
+        """The pinholes on the host, where windows are placed."""
+        return stacked([view.camera.K for view in self.views])
+
+    @cached_property
+    def _lenses(self) -> list[Tensor]:
+        return [view.camera.distortion.detach().double().cpu() for view in self.views]
+
+    @cached_property
+    def _distortion(self) -> Float[Tensor, "V D"]:
+        """float32, on the device, zeros behind shorter ones; D is 0 where no view has a lens."""
+        longest = max(len(lens) for lens in self._lenses)
+        padded = [F.pad(lens, (0, longest - len(lens))) for lens in self._lenses]
+        return torch.stack(padded).float().to(self.device)
+
+    @cached_property
+    def _safe(self) -> Float[Tensor, "V"]:
+        """Radius inside which each lens is one-to-one, in focal lengths, on the host."""
+        radii = [brown.safe_radius(lens) for lens in self._lenses]
+        return torch.tensor(radii, dtype=torch.float64)
 
     def windows(
         self, boxes: Float[Tensor, "V 4"], size: int, dtype: torch.dtype = torch.float32
@@ -74,7 +88,7 @@ class DevicePhotographs:
         check_shape("boxes", boxes, (len(self.views), 4), "one left, top, right, bottom per view")
         check_finite("boxes", boxes)
         check_window_size(size)
-        place = Placement.of(self.K, boxes.detach().double().cpu(), size)
+        place = Placement.of(self._K, boxes.detach().double().cpu(), size)
         sent = place.packed().to(self.device)
         looks: dict[int, tuple[Tensor, ...]] = {}
         for batch in batches(place, [(v.image.shape[0], v.image.shape[1]) for v in self.views]):
@@ -130,17 +144,17 @@ class DevicePhotographs:
         corner, ratio = _rows(sent[:, 3:5], rows), 1 / _rows(sent[:, :1], rows)
         x, y = (corner[:, k : k + 1] + ratio * grid for k in range(2))
         x, y = x[:, None, :], y[:, :, None]
-        if not self.distortion.shape[1]:
+        if not self._distortion.shape[1]:
             return x.float(), y.float(), None
-        K = _rows(self.K_device, rows)[..., None, None]
+        K = _rows(self.K, rows)[..., None, None]
         # placed in float64, looked up in float32: 1e-4 px at 2000 px focal length
         yn = (y - K[:, 1, 2]) / K[:, 1, 1]
         xn = ((x - K[:, 0, 2]) / K[:, 0, 0]).float() - (K[:, 0, 1] / K[:, 0, 0] * yn).float()
         yn, K = yn.float(), K.float()
-        lenses = _rows(self.distortion, rows)
+        lenses = _rows(self._distortion, rows)
         xd, yd = brown.distort_parts(xn, yn, lenses[:, None, None])
         valid = None
-        if bool((place.reach[rows] >= self.safe[rows]).any()):  # on the host
+        if bool((place.reach[rows] >= self._safe[rows]).any()):  # on the host
             valid = torch.stack(
                 [
                     brown.is_valid(torch.stack(torch.broadcast_tensors(a, b), -1), lens)
@@ -151,8 +165,12 @@ class DevicePhotographs:
 
     def _level(self, row: int, block: int) -> Float[Tensor, "4 h w"]:
         """A photograph averaged over blocks, padded to whole blocks at the right and the bottom."""
-        if (row, block) not in self.levels:
-            whole = self.levels[row, 1][None, :, 1:-1, 1:-1]
+        if (row, block) in self.levels:
+            return self.levels[row, block]
+        if block == 1:
+            self.levels[row, 1] = _with_mask(self.views[row], self.device)
+        else:
+            whole = self._level(row, 1)[None, :, 1:-1, 1:-1]
             beyond = (0, -whole.shape[3] % block, 0, -whole.shape[2] % block)
             light = F.pad(whole[:, :3], beyond, mode="replicate")
             means = F.avg_pool2d(torch.cat([light, F.pad(whole[:, 3:], beyond)], 1), block)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +21,7 @@ from hrnfit.io.image import encode_srgb
 from hrnfit.observe.facemesh import N_POINTS, eye_line, mirror_index
 from hrnfit.observe.observation import Landmarks
 from hrnfit.observe.selfocclusion import visibility
+from hrnfit.quiet import without_stderr, without_warnings
 
 FIRST_SIZE = 1024
 """Long side of the image in which faces are first looked for, px."""
@@ -231,18 +231,5 @@ def _extent(face: np.ndarray) -> float:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence MediaPipe's C++ log, which knows no other switch than the stderr descriptor."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            saved = os.dup(2)
-        except OSError:  # no stderr at all (a windowed program): nothing to silence
-            yield
-            return
-        silent = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(silent, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(silent)
-            os.close(saved)
+    with without_warnings(), without_stderr():
+        yield

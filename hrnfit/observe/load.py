@@ -273,3 +273,22 @@ def _renumbered(views: list[View]) -> tuple[View, ...]:
     """Frames counted 0, 1, ... without gaps after views were left out."""
     order = {frame: i for i, frame in enumerate(np.unique([view.frame for view in views]))}
     return tuple(replace(view, frame=order[view.frame]) for view in views)
+
+
+def check_inputs(
+    images: Images,
+    cameras: Cameras = None,
+    masks: Masks = None,
+    landmarks: GivenLandmarks = None,
+    frames: Sequence[int] | None = None,
+) -> None:
+    """Raise what can be told of inputs before a photograph is opened: names, counts, files that are missing."""
+    named = _named_images(images)
+    names, told = list(named), list[str]()
+    known = _cameras_by_name(names, cameras, isinstance(images, Mapping), told) is not None
+    masks_by_name(names, masks, told)
+    landmarks_by_name(names, landmarks, told)
+    _frames(names, frames, known=known)
+    files = [Path(s) for s in named.values() if isinstance(s, (str, Path))]
+    if len(files) == len(named) and not any(path.is_file() for path in files):
+        raise FileNotFoundError(f"{files[0]}: no such image; check the path")

@@ -85,6 +85,17 @@ def face_boxes(
 ) -> Float[Tensor, "V 4"]:
     """Square boxes (left, top, right, bottom) around each view's points, wider by `margin` of the
     extent on every side. Points of zero confidence or NaN do not count."""
+    boxes = boxes_around(points, margin, confidence)
+    check_boxes(boxes)
+    return boxes
+
+
+def boxes_around(
+    points: Float[Tensor, "V L 2"],
+    margin: float,
+    confidence: Float[Tensor, "V L"] | None = None,
+) -> Float[Tensor, "V 4"]:
+    """`face_boxes` without a look at the values: not finite where a view has no usable point."""
     used = torch.isfinite(points).all(-1)
     if confidence is not None:
         used &= confidence > 0
@@ -93,10 +104,13 @@ def face_boxes(
     high = torch.where(used[..., None], points, -inf).amax(-2)
     half = (0.5 + margin) * (high - low).amax(-1, keepdim=True)
     centre = (low + high) / 2
-    boxes = torch.cat([centre - half, centre + half], -1)
-    if not bool(torch.isfinite(boxes).all()):  # one look at the device
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def check_boxes(boxes: Float[Tensor, "V 4"]) -> None:
+    """Every view had a point for its box."""
+    if not bool(torch.isfinite(boxes).all()):
         raise ValueError("face_boxes: a view has no usable point; give its box another way")
-    return boxes
 
 
 def landmark_boxes(views: Sequence[View], margin: float = 0.3) -> Float[Tensor, "V 4"]:
@@ -128,6 +142,11 @@ def common_scheme(landmarks: Sequence[Landmarks | None]) -> tuple[Landmarks | No
         convert(marks) if marks is not None and marks.scheme == "mediapipe478" else marks
         for marks in landmarks
     )
+
+
+def stacked(matrices: Sequence[Tensor]) -> Float[Tensor, "V m n"]:
+    """Matrices of the views' cameras, float64, on the host."""
+    return torch.stack([matrix.detach().double().cpu() for matrix in matrices])
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,13 @@ def z_buffer(points, faces, row0, row1, triangle, inverse_depth):
         # The three edge functions sum to the area: 1 / z needs no division per pixel.
         scale = 1.0 / abs(area)
         k0, k1, k2 = scale / z0, scale / z1, scale / z2
-        for row in range(max(int(top), row0), min(int(bottom) + 1, row1)):
+        # clamped as floats: a finite corner may lie beyond any integer
+        top, bottom = max(top, float(row0)), min(bottom, row1 - 1.0)
+        left, right = max(left, 0.0), min(right, width - 1.0)
+        for row in range(int(top), int(bottom) + 1):
             y = row + 0.5
             ea, eb, ec = (y - ay) * adx, (y - by) * bdx, (y - cy) * cdx
-            for column in range(max(int(left), 0), min(int(right) + 1, width)):
+            for column in range(int(left), int(right) + 1):
                 x = column + 0.5
                 w0 = sa * ((x - ax) * ady - ea)
                 w1 = sb * ((x - bx) * bdy - eb)

@@ -14,9 +14,10 @@ not depend on the stretch, shear or handedness of the chart, and is right-handed
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.render.shade import safe_normalize
 
 
@@ -43,6 +44,23 @@ def detail_normals(
     # of the gradient tilts it.
     along = (gradient * normals).sum(-1, keepdim=True)
     return safe_normalize(normals - (gradient - along * normals))
+
+
+def view_detail(
+    positions: Float[Tensor, "T H W 3"],
+    normals: Float[Tensor, "T H W 3"],
+    displacement: Float[Tensor, "K H W"],
+    mask: Bool[Tensor, "H W"],
+    frame: Int[Tensor, "V"],
+    rows: Int[Tensor, "V"],
+) -> Float[Tensor, "V H W 3"]:
+    """`detail_normals` of views, each with its own row of the surfaces of frames and of the displacements."""
+    if has_kernels(positions.device):
+        from hrnfit.render.detail_cuda import cuda_view_detail  # local: triton
+
+        frame, rows = frame.to(positions.device), rows.to(positions.device)
+        return cuda_view_detail(positions, normals, displacement, mask, frame, rows)
+    return detail_normals(positions[frame], normals[frame], displacement[rows], mask)
 
 
 def surface_gradient(

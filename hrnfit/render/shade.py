@@ -10,6 +10,8 @@ with 1. In these units a unit vector d of a distant lamp has coefficients `light
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,11 +26,10 @@ DIFFERENCE = 1.0 / 4.0 * math.sqrt(15.0) / 2.0
 
 def safe_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
     """Unit vectors; zero stays zero, with a zero gradient."""
-    if _compiled(vectors):
-        from hrnfit.render.cpu_shade import Normalize  # local: numba
-
-        return Normalize.apply(vectors.reshape(-1, 3)).reshape(vectors.shape)
-    return plain_normalize(vectors)
+    compiled = _compiled(vectors)
+    if compiled is None:
+        return plain_normalize(vectors)
+    return compiled.Normalize.apply(vectors.reshape(-1, 3).contiguous()).reshape(vectors.shape)
 
 
 def plain_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
@@ -85,13 +86,12 @@ def shade(
             f"light: expected (9, 3) or one per view of {tuple(normals.shape)}, "
             f"got {tuple(light.shape)}"
         )
-    if _compiled(normals) and normals.dtype == light.dtype:
-        from hrnfit.render.cpu_shade import Shade  # local: numba
-
+    compiled = _compiled(normals)
+    if compiled is not None and normals.dtype == light.dtype:
         lights = light if light.ndim == 3 else light[None]
-        flat = normals.reshape(len(lights), -1, 3)
+        flat, lights = normals.reshape(len(lights), -1, 3).contiguous(), lights.contiguous()
         constants = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-        return Shade.apply(flat, lights, constants).reshape(normals.shape)
+        return compiled.Shade.apply(flat, lights, constants).reshape(normals.shape)
     if light.ndim == 2:
         return sh_basis(normals) @ light
     return plain_shade(normals.reshape(len(light), -1, 3), light).reshape(normals.shape)
@@ -104,10 +104,16 @@ def plain_shade(
     return torch.bmm(sh_basis(normals), light)
 
 
-def _compiled(tensor: Tensor) -> bool:
-    """Whether the compiled loops of the CPU take this tensor."""
-    return (
-        tensor.device.type == "cpu"
-        and tensor.dtype in (torch.float32, torch.float64)
-        and tensor.numel() > 0
-    )
+def _compiled(tensor: Tensor) -> Any:
+    """The module of compiled loops that take this tensor, or None."""
+    if tensor.dtype not in (torch.float32, torch.float64) or tensor.numel() == 0:
+        return None
+    if tensor.device.type == "cpu":
+        from hrnfit.render import cpu_shade  # local: numba
+
+        return cpu_shade
+    if tensor.device.type == "cuda" and find_spec("triton") is not None:
+        from hrnfit.render import cuda_shade  # local: Triton
+
+        return cuda_shade
+    return None

@@ -6,6 +6,7 @@ Row 0 of a map is v = 0; texel centres lie at (i + 0.5) / size, as in `Rasterize
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.rows import weighted_rows
 from hrnfit.render.rasterizer import Raster
 
 
@@ -27,10 +29,21 @@ class UvRaster:
     faces: Int[Tensor, "F 3"]
     """Triangles of vertices (not of texture vertices), int32."""
 
-    @property
+    @cached_property
     def mask(self) -> Bool[Tensor, "H W"]:
         """True inside the chart."""
         return self.triangle >= 0
+
+    @cached_property
+    def corners(self) -> Int[Tensor, "HW 3"]:
+        """Vertices of each texel's triangle, int32; 0 outside the chart."""
+        found = self.faces.long()[self.triangle.clamp_min(0).long().flatten()]
+        return torch.where(self.mask.flatten()[:, None], found, 0).int()
+
+    @cached_property
+    def weights(self) -> Float[Tensor, "HW 3"]:
+        """`barycentric`, a row per texel."""
+        return self.barycentric.flatten(0, 1).contiguous()
 
     def to(self, device: str | torch.device) -> UvRaster:
         """A copy on a device."""
@@ -71,6 +84,11 @@ def uv_interpolate(
     vertices: Float[Tensor, "*B N C"], raster: UvRaster
 ) -> Float[Tensor, "*B H W C"]:
     """Vertex attributes at the texels, 0 outside the chart; differentiable in `vertices`."""
+    if vertices.device.type != "cpu":
+        rows = weighted_rows(vertices, raster.corners, raster.weights.to(vertices.dtype))
+        return rows.unflatten(-2, tuple(raster.triangle.shape))
+    from hrnfit.render.cpu import CpuRasterizer  # local: numba
+
     batch = vertices.shape[:-2]
     flat = vertices.reshape(-1, *vertices.shape[-2:])
     n, size = len(flat), raster.triangle.shape
@@ -79,11 +97,7 @@ def uv_interpolate(
         barycentric=raster.barycentric.to(vertices.dtype).expand(n, *size, 3),
         depth=raster.barycentric.new_zeros(()).expand(n, *size),
     )
-    if vertices.device.type == "cpu":
-        from hrnfit.render.cpu import CpuRasterizer as Backend  # local: numba
-    else:
-        from hrnfit.render.reference import ReferenceRasterizer as Backend
-    out = Backend().interpolate(flat, views, raster.faces)
+    out = CpuRasterizer().interpolate(flat, views, raster.faces)
     return out.reshape(*batch, *out.shape[1:])
 
 

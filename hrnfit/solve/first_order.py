@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from hrnfit.check import check_one_of
-from hrnfit.solve.loop import Energy, Evaluated, Loop, Progress
+from hrnfit.solve.loop import Energy, Evaluated, Loop, Progress, Stepper
+from hrnfit.solve.recorded import records
+from hrnfit.solve.recorded_adam import NamedEnergy, RateTable, RecordedAdam
 from hrnfit.solve.solver import Leaves, Solution
 
 Schedule = Literal["constant", "cosine", "exponential"]
@@ -47,7 +49,18 @@ class Adam:
         missing = sorted(set(leaves) - set(self.rates))
         if missing:
             raise ValueError(f"rates: none given for {', '.join(missing)}; give one per free leaf")
-        return self.loop.run(_AdamStepper(self), energy, leaves, progress)
+        device = next(iter(leaves.values())).device
+        if isinstance(energy, NamedEnergy) and records(device):
+            stepper: Stepper = RecordedAdam(self._schedule_of(leaves), energy)
+        else:
+            stepper = _AdamStepper(self)
+        return self.loop.run(stepper, energy, leaves, progress)
+
+    def _schedule_of(self, leaves: Leaves) -> RateTable:
+        """Rates of the leaves at every step of the loop."""
+        fractions = [step / self.loop.steps for step in range(self.loop.steps)]
+        factors = [schedule_factor(self.schedule, x, self.last) for x in fractions]
+        return RateTable(tuple(self.rates[name] for name in leaves), tuple(factors), self.betas)
 
 
 class _AdamStepper:
@@ -56,12 +69,13 @@ class _AdamStepper:
     def __init__(self, settings: Adam) -> None:
         self.settings = settings
 
-    def begin(self, leaves: Leaves, shrink: float) -> None:
+    def begin(self, leaves: Leaves, shrink: float) -> Leaves:
         rates = self.settings.rates
         groups = [{"params": [leaf], "lr": rates[name] * shrink} for name, leaf in leaves.items()]
         self.leaves = leaves
         self.first = [rates[name] * shrink for name in leaves]
         self.optimizer = torch.optim.Adam(groups, betas=self.settings.betas)
+        return leaves
 
     def advance(self, energy: Energy, fraction: float) -> Evaluated:
         factor = schedule_factor(self.settings.schedule, fraction, self.settings.last)
@@ -72,6 +86,10 @@ class _AdamStepper:
         total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return total.detach(), terms
+
+    def look(self, energy: Energy) -> Tensor:
+        with torch.no_grad():
+            return energy(self.leaves)[0]
 
 
 @dataclass(frozen=True)
@@ -101,7 +119,7 @@ class _LBFGSStepper:
     def __init__(self, settings: LBFGS) -> None:
         self.settings = settings
 
-    def begin(self, leaves: Leaves, shrink: float) -> None:
+    def begin(self, leaves: Leaves, shrink: float) -> Leaves:
         self.leaves = leaves
         self.scales = {name: self.settings.scales.get(name, 1.0) * shrink for name in leaves}
         self.scaled = {
@@ -116,6 +134,7 @@ class _LBFGSStepper:
             tolerance_grad=0.0,
             tolerance_change=0.0,
         )
+        return leaves
 
     def advance(self, energy: Energy, fraction: float) -> Evaluated:
         first: list[Evaluated] = []
@@ -135,3 +154,7 @@ class _LBFGSStepper:
             for name, leaf in self.leaves.items():
                 leaf.copy_(self.scaled[name] * self.scales[name])
         return first[0]
+
+    def look(self, energy: Energy) -> Tensor:
+        with torch.no_grad():
+            return energy(self.leaves)[0]

@@ -73,8 +73,9 @@ class _Stepper:
         self._leaves: Leaves = {}
         self._shrink, self._damping = 1.0, settings.damping
 
-    def begin(self, leaves: Leaves, shrink: float) -> None:
+    def begin(self, leaves: Leaves, shrink: float) -> Leaves:
         self._leaves, self._shrink = leaves, shrink
+        return leaves
 
     def advance(self, energy: Energy, fraction: float) -> Evaluated:
         with torch.no_grad():
@@ -89,6 +90,10 @@ class _Stepper:
                     break
                 self._damping = min(self._damping * 10.0, 1e6)
             return self._attempts.evaluated()
+
+    def look(self, energy: Energy) -> torch.Tensor:
+        with torch.no_grad():
+            return energy(self._leaves)[0]
 
 
 class _Proposed:

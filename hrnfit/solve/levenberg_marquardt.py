@@ -2,7 +2,8 @@
 
 The damping follows the gain ratio (Nielsen 1999, "Damping parameter in Marquardt's method"). The
 problem comes as blocks (`block.py`) or as two functions of the leaves, so dense photometric
-residuals can accumulate A^T A in chunks (`forward_mode.py`) and never store A.
+residuals can accumulate A^T A in chunks (`forward_mode.py`) and never store A. Leaves on a GPU are solved
+for there (`queued_lm.py`).
 """
 
 from __future__ import annotations
@@ -16,16 +17,14 @@ import torch
 from torch import Tensor
 
 from hrnfit.solve.block import Block, Layout, NormalEquations, energy, normal_equations
+from hrnfit.solve.boxed_step import MAX_STOPS, Box
+from hrnfit.solve.queued_lm import Law, PackedProblem, minimize_queued, packed
 from hrnfit.solve.solver import Leaves, Outcome, Solution
 
 Linearize = Callable[[Leaves], NormalEquations]
 Energy = Callable[[Leaves], Tensor]
 Bounds = Mapping[str, tuple[float, float]]
 """Lowest and highest value of a leaf's components, by leaf name."""
-
-
-MAX_STOPS = 12
-"""Times that a step is solved anew because it met a bound; what still crosses one is clipped."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,14 @@ class LevenbergMarquardt:
     def minimize_function(
         self, linearize: Linearize, energy: Energy, leaves: Leaves, bounds: Bounds | None = None
     ) -> Solution:
-        """The same for any problem that can linearize and evaluate itself."""
+        """The same for any problem that can linearize and evaluate itself.
+
+        Leaves on a GPU: decided there, without `energy`, so that the host does not wait.
+        """
         began, layout = time.perf_counter(), Layout.of(leaves)
+        if next(iter(leaves.values())).device.type == "cuda":
+            problem = PackedProblem(lambda x: packed(linearize(layout.unpack(x))))
+            return self.minimize_packed(problem, leaves, bounds)
         lowest, highest = _packed_bounds(layout, layout.pack(leaves), bounds or {})
         x = layout.pack(leaves).detach().clamp(lowest, highest)
         damping, energies, outcome = self.damping, [], Outcome.MAX_STEPS
@@ -77,6 +82,22 @@ class LevenbergMarquardt:
                 equations = linearize(layout.unpack(x))
         steps, seconds = len(energies) - 1, time.perf_counter() - began
         return Solution(layout.unpack(x), outcome, steps, tuple(energies), seconds=seconds)
+
+    def minimize_packed(
+        self, problem: PackedProblem, leaves: Leaves, bounds: Bounds | None = None
+    ) -> Solution:
+        """The same with every decision taken by tensors, where the leaves are; on the CPU too."""
+        layout, limits = Layout.of(leaves), bounds or {}
+        x = layout.pack(leaves).detach()
+        lowest, highest = _packed_bounds(layout, x, limits)
+        places = torch.arange(layout.size)
+        bounded = torch.cat([places[:0], *(places[layout.columns((n, None))] for n in limits)])
+        box = Box(lowest, highest, bounded.to(x.device))
+        law = Law(self.max_steps, self.damping, self.max_damping, self.tolerance)
+        found = minimize_queued(problem, x, box, law)
+        steps = len(found.energies) - 1
+        leaves = layout.unpack(found.x)
+        return Solution(leaves, found.outcome, steps, found.energies, seconds=found.seconds)
 
 
 @dataclass(frozen=True)

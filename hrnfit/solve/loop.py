@@ -30,12 +30,17 @@ Progress = Callable[[int, float], None]
 class Stepper(Protocol):
     """A method that moves leaves in place. It owns rates and momenta, and nothing else."""
 
-    def begin(self, leaves: Leaves, shrink: float) -> None:
-        """Start afresh at these leaves (they require gradients), with rates times `shrink`."""
+    def begin(self, leaves: Leaves, shrink: float) -> Leaves:
+        """Start afresh at these leaves (they require gradients), with rates times `shrink`; returns those
+        that will move, which may be copies in memory of its own."""
         ...
 
     def advance(self, energy: Energy, fraction: float) -> Evaluated:
         """Move once, `fraction` of the way through; returns the energy before the move."""
+        ...
+
+    def look(self, energy: Energy) -> Tensor:
+        """Energy where the leaves are now."""
         ...
 
 
@@ -58,7 +63,7 @@ class Loop:
         """The best state seen. `leaves` themselves are not changed."""
         moving = {n: leaf.detach().clone().requires_grad_() for n, leaf in leaves.items()}
         run = _Run(moving, good=_copied(leaves), best=_copied(leaves))
-        stepper.begin(run.leaves, 1.0)
+        run.leaves = stepper.begin(run.leaves, 1.0)
         outcome, step = Outcome.MAX_STEPS, 0
         while step < self.steps:
             looking = step % self.record_every == 0
@@ -67,7 +72,7 @@ class Loop:
             step += 1
             if not looking:
                 continue
-            if run.record(float(total), terms, before):
+            if run.record(*_on_host(total, terms), before):
                 if progress is not None:
                     progress(step - 1, run.energies[-1])
                 if run.settled(self.tolerance, self.patience):
@@ -79,7 +84,7 @@ class Loop:
             else:
                 run.restore()
                 stepper.begin(run.leaves, 0.5**run.rollbacks)
-        return run.solution(energy, outcome, step)
+        return run.solution(float(stepper.look(energy)), outcome, step)
 
 
 @dataclass
@@ -95,7 +100,7 @@ class _Run:
     terms: dict[str, list[float]] = field(default_factory=dict)
     start: float = field(default_factory=time.perf_counter)
 
-    def record(self, value: float, terms: dict[str, Tensor], before: Leaves) -> bool:
+    def record(self, value: float, terms: dict[str, float], before: Leaves) -> bool:
         """Take note of a looked-at state; False when its energy is not finite."""
         if not math.isfinite(value):
             self.rollbacks += 1
@@ -105,7 +110,7 @@ class _Run:
             self.best, self.best_energy = before, value
         self.energies.append(value)
         for name, term in terms.items():
-            self.terms.setdefault(name, []).append(float(term.detach()))
+            self.terms.setdefault(name, []).append(term)
         return True
 
     def restore(self) -> None:
@@ -119,10 +124,8 @@ class _Run:
         before, now = self.energies[-1 - patience], self.energies[-1]
         return before - now <= tolerance * abs(before)
 
-    def solution(self, energy: Energy, outcome: Outcome, steps: int) -> Solution:
-        """The last state, unless an earlier one was better or the last is not finite."""
-        with torch.no_grad():
-            value = float(energy(self.leaves)[0])
+    def solution(self, value: float, outcome: Outcome, steps: int) -> Solution:
+        """The last state, of energy `value`, unless an earlier one was better or the last is not finite."""
         finite = math.isfinite(value) and all(
             bool(torch.isfinite(leaf).all()) for leaf in self.leaves.values()
         )
@@ -140,6 +143,12 @@ class _Run:
             terms,
             time.perf_counter() - self.start,
         )
+
+
+def _on_host(total: Tensor, terms: dict[str, Tensor]) -> tuple[float, dict[str, float]]:
+    """Energies read back by one copy."""
+    values = torch.stack([total.detach(), *(term.detach() for term in terms.values())]).tolist()
+    return values[0], dict(zip(terms, values[1:], strict=True))
 
 
 def _copied(leaves: Leaves) -> Leaves:

@@ -36,23 +36,51 @@ class Recording:
 
     def replay(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The outputs for these inputs, valid until the next replay."""
+        self.load(inputs)
+        return self.again()
+
+    def load(self, inputs: tuple[Tensor, ...]) -> None:
+        """Copy inputs into the buffers."""
         for buffer, value in zip(self.inputs, inputs, strict=True):
             if buffer.data_ptr() != value.data_ptr():
                 buffer.copy_(value)
+
+    def again(self) -> tuple[Tensor, ...]:
+        """The outputs for what the buffers hold, as a function leaves them that moves its inputs."""
         self.graph.replay()
         return self.outputs
 
 
-class _Kept(threading.local):
-    """The recordings of one thread, the one used last at the end, and whether it records at all."""
+class _Store:
+    """Recordings of which one is replayed at a time, the one used last at the end."""
 
     def __init__(self) -> None:
         self.recordings: OrderedDict[Hashable, Recording] = OrderedDict()
         self.pools: dict[torch.device, Any] = {}
+        """Memory that recordings of a device have in common."""
+        self.sides: dict[torch.device, torch.cuda.Stream] = {}
+        """Stream of each device on which they are made: every stream costs cuBLAS a workspace of its own, and
+        torch's own one for recording belongs to the first device that was used."""
+
+    def side(self, device: torch.device) -> torch.cuda.Stream:
+        """The stream on which recordings are made."""
+        if device not in self.sides:
+            self.sides[device] = torch.cuda.Stream(device)
+        return self.sides[device]
+
+
+class _Kept(threading.local):
+    """The recordings of one thread, and whether it records at all."""
+
+    def __init__(self) -> None:
+        self.store = _Store()
         self.off = False
 
 
 _kept = _Kept()
+_left: list[_Store] = []
+"""Recordings that threads left behind in `lent_recordings`, for the next thread."""
+_leaving, _making = threading.Lock(), threading.Lock()
 
 
 def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -62,24 +90,61 @@ def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> t
     the device of the inputs are added here. The outputs are overwritten by the next call with this key: copy what
     shall last. On the CPU, and inside `without_recording`, the function is simply called.
     """
-    device = inputs[0].device
-    if device.type != "cuda" or _kept.off:
+    if not records(inputs[0].device):
         return function(*inputs)
+    return recording(key, function, inputs).replay(inputs)
+
+
+def records(device: torch.device) -> bool:
+    """Whether computations on the device are recorded here."""
+    return device.type == "cuda" and not _kept.off
+
+
+def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
+    """The recording kept under `key` (see `replayed`), made with these inputs if there is none; not replayed.
+
+    For functions that move some of their inputs in place, whose buffers are then the state: load them once,
+    and replay with `again`.
+    """
+    device = inputs[0].device
     full = (key, device, *((tuple(x.shape), x.dtype) for x in inputs))
-    found = _kept.recordings.get(full)
+    recordings = _kept.store.recordings
+    found = recordings.get(full)
     if found is None:
-        found = _recorded(function, inputs, device)
-        _kept.recordings[full] = found
-        while len(_kept.recordings) > MOST:
-            _kept.recordings.popitem(last=False)
-    _kept.recordings.move_to_end(full)
-    return found.replay(inputs)
+        # it synchronises the device, which must not happen while another thread records
+        with _making:
+            found = _recorded(function, inputs, device)
+        recordings[full] = found
+        while len(recordings) > MOST:
+            recordings.popitem(last=False)
+    recordings.move_to_end(full)
+    return found
 
 
 def forget_recordings() -> None:
-    """Give back the memory of this thread's recordings."""
-    _kept.recordings.clear()
-    _kept.pools.clear()
+    """Give back the memory of this thread's recordings, and of those that threads left behind."""
+    _kept.store = _Store()
+    with _leaving:
+        _left.clear()
+
+
+@contextmanager
+def lent_recordings() -> Generator[None]:
+    """Within it the thread replays what a thread before it recorded, and leaves its own to the next.
+
+    For threads that come and go: recordings are bound to none, but two threads must not replay one at once.
+    """
+    own = _kept.store
+    with _leaving:
+        _kept.store = _left.pop() if _left else _Store()
+    try:
+        yield
+    finally:
+        for device in _kept.store.pools:  # the next thread has another stream
+            torch.cuda.current_stream(device).synchronize()
+        with _leaving:
+            _left.append(_kept.store)
+        _kept.store = own
 
 
 @contextmanager
@@ -97,15 +162,15 @@ def _recorded(function: Function, inputs: tuple[Tensor, ...], device: torch.devi
     one pool: they never run at the same time, and outputs that live are not reused."""
     buffers = tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in inputs)
     with torch.cuda.device(device):
-        side = torch.cuda.Stream()
+        side = _kept.store.side(device)
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             function(*buffers)
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
-        pool: Any = _kept.pools.get(device)
+        pool: Any = _kept.store.pools.get(device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode="thread_local"):
             outputs = function(*buffers)
-        _kept.pools.setdefault(device, graph.pool())
+        _kept.store.pools.setdefault(device, graph.pool())
     return Recording(graph, buffers, outputs, function)

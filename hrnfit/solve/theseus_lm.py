@@ -13,7 +13,6 @@ step leads there.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.quiet import without_warnings
 from hrnfit.solve.block import Block, Slot
 from hrnfit.solve.solver import Leaves, Outcome, Solution
 
@@ -69,9 +69,8 @@ class TheseusLM:
         options = {"damping": self.damping, "adaptive_damping": True}
         options |= {"backward_mode": self.backward}
         options |= {"track_err_history": True, "track_best_solution": True}
-        with warnings.catch_warnings():
-            # it meets a failed Cholesky with damping and a warning, and numpy 2 with another
-            warnings.simplefilter("ignore")
+        # it meets a failed Cholesky with damping and a warning, and numpy 2 with another
+        with without_warnings():
             values, info = layer.forward(inputs, optimizer_kwargs=options)
         with torch.no_grad():
             last = layer.objective.error_metric()
@@ -104,8 +103,7 @@ class TheseusLM:
 def _theseus() -> Any:
     """The library, or an error with its install line. Its import warns of old torch interfaces."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_warnings():
             import theseus  # type: ignore[import-not-found,import-untyped]
     except ImportError as error:
         raise ImportError(

@@ -18,6 +18,7 @@ from hrnfit.fit.licensing import (
     licence_line,
     licence_record,
     licence_text,
+    planned_parts,
     recorded_parts,
     solver_parts,
 )
@@ -26,6 +27,7 @@ from hrnfit.fit.report import licence_table
 from hrnfit.fit.result import FitResult, StageReport
 from hrnfit.licences import LicenceError, Part, known_part
 from hrnfit.model.face_model import ModelInfo
+from hrnfit.render import backend
 from hrnfit.solve.solver import Outcome
 from tests.fit.small_scene import NAMES, face, rig
 
@@ -77,8 +79,9 @@ class Stated(Finder):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A machine that seems to have a GPU and nvdiffrast."""
+    """A machine that seems to have a GPU and nvdiffrast, but no Triton."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(backend, "find_spec", lambda module: None)
     monkeypatch.setattr(
         licensing, "is_installed", lambda part: part.name == "nvdiffrast" or part.needed
     )
@@ -203,6 +206,16 @@ def test_auto_with_commercial_stays_on_the_cpu_and_says_so(gpu):
     assert result.provenance["device"] == "cpu"
     assert named(result, "renderer") == ["cpu"]
     assert any("the CPU renders" in w and "nvdiffrast" in w for w in result.warnings)
+
+
+def test_auto_with_commercial_takes_a_gpu_with_our_renderer(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(backend, "find_spec", lambda module: object())
+    monkeypatch.setattr(licensing, "is_installed", lambda part: part.name == "cuda")
+    for commercial in (False, True):
+        assert choose_device("auto", commercial) == (torch.device("cuda"), ())
+    (renderer,) = (p for p in planned_parts(RESEARCH, "cuda", None) if p.kind == "renderer")
+    assert (renderer.name, renderer.commercial) == ("cuda", "yes")
 
 
 def test_auto_without_a_gpu_or_its_renderer_says_nothing(gpu, monkeypatch):

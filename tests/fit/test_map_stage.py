@@ -53,7 +53,7 @@ def problem(
     bump = 0.3 * torch.arange(3.0 * nodes**2).sin().view(nodes, nodes, 3).to(state.deformation)
     settings = replace(SETTINGS, texels=texels, **changes)
     return _Problem(
-        replace(scene, sharing=sharing, _texels={}, _operators={}),
+        replace(scene, sharing=sharing),
         state.replace(deformation=bump),
         free,
         settings,
@@ -156,7 +156,7 @@ def bent_problem(name: str, **changes: Any) -> _Problem:
     }
     leaves = {"expression": expression, name: bumps[name]}
     return _Problem(
-        replace(scene, sharing=sharing, _texels={}, _operators={}),
+        replace(scene, sharing=sharing),
         state.replace(**{leaf: value.double() for leaf, value in leaves.items()}),
         (name, "pose", "log_focal"),
         replace(SETTINGS, **{"texels": 16, "blur": 2.0, **changes}),
@@ -298,7 +298,7 @@ def test_poses_and_focal_lengths_calibrate_themselves():
     state = state.replace(pose=torch.zeros(3, 6))
     # the sheet's eyes and mouth are half of it, and different instants do not compare those
     whole = replace(scene.model, regions={})
-    scene = replace(scene, model=whole, sharing=sharing, _operators={})
+    scene = replace(scene, model=whole, sharing=sharing)
     offsets = scene.operator(64)(state.deformation)
     state = state.replace(deformation=scene.operator(32).fit_map(offsets))
     wrong = state.replace(

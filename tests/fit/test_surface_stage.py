@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hrnfit.fit.scene import Scene
-from hrnfit.fit.surface_stage import SurfaceSettings, _Refit, matern, solve_surface
+from hrnfit.fit.surface_stage import SurfaceSettings, _Refit, solve_surface
 from hrnfit.metrics import Surface
 from hrnfit.solve.block import Layout
 from hrnfit.solve.solver import Outcome
@@ -28,7 +28,7 @@ def problem(frames: bool = False) -> tuple[_Refit, dict[str, Tensor]]:
         state, sharing = own_frames(state)
         shift = torch.tensor([0.0, 0.1, 0.2])[: len(state.expression), None]
         state = state.replace(expression=state.expression + shift)
-        scene = replace(scene, sharing=sharing, _texels={}, _operators={})
+        scene = replace(scene, sharing=sharing)
     p = _Refit(scene, state, SETTINGS)
     leaves = p.start()
     leaves["identity"] = leaves["identity"] + 0.2
@@ -114,15 +114,6 @@ def test_views_that_share_no_skin_change_nothing():
     found, solution = solve_surface(alone, state, FREE, SETTINGS)
     assert found is state
     assert solution.steps == 0
-
-
-def test_matern_by_hand():
-    points = torch.tensor([[0.0, 0, 0], [3.0, 0, 0]], dtype=torch.float64)
-    a = 3.0**0.5  # at the distance of the reach
-    expected = 4.0 * (1 + a) * torch.tensor(-a).exp().double()
-    K = matern(points, 2.0, 3.0)
-    assert torch.allclose(K.diagonal(), torch.full((2,), 4.0, dtype=torch.float64))
-    assert float(K[0, 1]) == pytest.approx(float(expected))
 
 
 def test_leaves_are_free_together_or_not_at_all():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from hrnfit.geometry.loop_subdivision import loop_positions
+from hrnfit.geometry.loop_subdivision import loop_matrix, loop_positions
 from hrnfit.geometry.mesh import subdivide
 
 RING = torch.tensor([[0, k, k % 6 + 1] for k in range(1, 7)], dtype=torch.int32)
@@ -49,4 +50,20 @@ def test_affine_maps_pass_through(generator):
         loop_positions(points, RING) @ matrix + shift,
         atol=1e-5,
         rtol=0,
+    )
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        RING,
+        torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]]),  # closed
+        torch.tensor([[0, 1, 2], [1, 0, 3], [0, 1, 4]]),  # three triangles at an edge
+    ],
+)
+def test_the_matrix_is_the_same_step(faces, generator):
+    points = torch.randn(8, 3, dtype=torch.float64, generator=generator)  # with unused ones
+    matrix = loop_matrix(faces, 8)
+    torch.testing.assert_close(
+        torch.from_numpy(matrix @ points.numpy()), loop_positions(points, faces)
     )

@@ -70,7 +70,7 @@ def test_every_requirement_has_a_row():
     every = {canonical(p.distribution) for p in PARTS if p.distribution}
     assert optional <= every
     assert len(needed) > 10
-    assert len(optional) == 4
+    assert len(optional) == 5
 
 
 def test_modules_of_what_is_needed_are_there():
@@ -92,8 +92,10 @@ def test_every_importer_has_a_row():
     assert set(KINDS) - {"npz"} <= known
 
 
-def test_the_renderer_of_a_gpu_is_not_for_commercial_use_and_ours_are():
-    assert known_part("renderer", chosen_backend("auto", "cuda")).commercial == "no"
+def test_our_renderers_are_for_commercial_use_and_nvdiffrast_is_not():
+    for name in ("cpu", "cuda", "reference"):
+        assert known_part("renderer", name).commercial == "yes"
+    assert known_part("renderer", "nvdiffrast").commercial == "no"
     assert known_part("renderer", chosen_backend("auto", "cpu")).commercial == "yes"
     assert chosen_backend("reference", "cuda") == "reference"
 

@@ -6,10 +6,16 @@ import torch.nn.functional as F
 
 from hrnfit.camera import Camera
 from hrnfit.geometry import brown
+from hrnfit.observe import window_source as window_source_module
 from hrnfit.observe.device_windows import DevicePhotographs
 from hrnfit.observe.observation import Landmarks, View
 from hrnfit.observe.window_place import Placement, batches
-from hrnfit.observe.window_source import window_source
+from hrnfit.observe.window_source import (
+    PER_PIXEL,
+    HostPhotographs,
+    photograph_bytes,
+    window_source,
+)
 from hrnfit.observe.working import window_camera, working_views
 
 CPU = torch.device("cpu")
@@ -62,7 +68,7 @@ def test_device_and_host_see_alike(size, generator):
     """Within the float32 coordinates: 2e-5 px of 260, so 2e-4 in a mask of single pixels enlarged."""
     views = _views(generator)
     host = working_views(views, BOXES, size)
-    device = DevicePhotographs.of(views, CPU).windows(BOXES, size)
+    device = DevicePhotographs(views, CPU).windows(BOXES, size)
     torch.testing.assert_close(device.images, host.images, atol=3e-5, rtol=0)
     torch.testing.assert_close(device.masks, host.masks, atol=2e-4, rtol=0)
     assert torch.equal(device.inside, host.inside)
@@ -79,7 +85,7 @@ def test_the_lens_without_a_mask_on_one_size(generator):
     """All views of a rig at once, as its fit cuts them."""
     views = tuple(_view(_camera(LENSES["rig"]), generator) for _ in range(3))
     boxes = torch.tensor([[40.0, 20, 210, 190]]).repeat(3, 1) + torch.arange(3.0)[:, None]
-    photographs = DevicePhotographs.of(views, CPU)
+    photographs = DevicePhotographs(views, CPU)
     (batch,) = batches(Placement.of(photographs.K, boxes.double(), 64), [(200, 260)] * 3)
     assert (batch.rows, batch.block, batch.samples, batch.enlarging) == ((0, 1, 2), 1, 3, False)
     host, device = working_views(views, boxes, 64), photographs.windows(boxes, 64)
@@ -88,7 +94,7 @@ def test_the_lens_without_a_mask_on_one_size(generator):
 
 
 def test_blocks_are_averaged_once(generator):
-    photographs = DevicePhotographs.of(_views(generator)[:1], CPU)
+    photographs = DevicePhotographs(_views(generator)[:1], CPU)
     photographs.windows(BOXES[:1], 20)  # seven photograph pixels per window pixel: blocks of 3
     level = photographs.levels[0, 3]
     assert level.shape == (4, 69, 89)
@@ -139,7 +145,7 @@ def test_who_cuts_the_windows(generator):
 
 
 def test_errors(generator):
-    photographs = DevicePhotographs.of(_views(generator), CPU)
+    photographs = DevicePhotographs(_views(generator), CPU)
     with pytest.raises(ValueError, match=r"boxes: expected \(4, 4\), got \(1, 4\); one left"):
         photographs.windows(BOXES[:1], 8)
     with pytest.raises(
@@ -155,7 +161,19 @@ def test_errors(generator):
 def test_the_gpu_sees_what_the_host_sees(size, generator):
     views = _views(generator)
     host = working_views(views, BOXES, size)
-    device = DevicePhotographs.of(views, torch.device("cuda")).windows(BOXES, size)
+    device = DevicePhotographs(views, torch.device("cuda")).windows(BOXES, size)
     torch.testing.assert_close(device.images.cpu(), host.images, atol=3e-5, rtol=0)
     torch.testing.assert_close(device.masks.cpu(), host.masks, atol=2e-4, rtol=0)
     assert torch.equal(device.inside.cpu(), host.inside)
+
+
+def test_photographs_too_large_for_a_device_stay_on_the_host(monkeypatch, generator):
+    views = _views(generator)[:1]
+    assert photograph_bytes(views) == PER_PIXEL * views[0].image.shape[0] * views[0].image.shape[1]
+    monkeypatch.setattr(window_source_module, "_memory", lambda device: photograph_bytes(views))
+    source = window_source(views, torch.device("meta"))
+    assert isinstance(source, HostPhotographs)
+    boxes = torch.tensor([[4.0, 4.0, 20.0, 20.0]])
+    made = source.windows(boxes, 16)
+    assert {made.images.device.type, made.masks.device.type, made.K.device.type} == {"meta"}
+    assert made.images.shape == (1, 16, 16, 3)

@@ -1,5 +1,7 @@
 """Masks: GrabCut finds a shape that the model only nearly covers; skin is told from hair."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -35,6 +37,18 @@ def test_grab_cut_corrects_the_silhouette(generator):
     assert _overlap(silhouette, face) < 0.91
     assert _overlap(mask, face) > 0.97
     assert torch.equal(mask, mask_from_projection(image, silhouette))
+
+
+def test_masks_are_the_same_side_by_side(generator):
+    """OpenCV's random numbers belong to a thread: several masks at once are those of one after the other."""
+    scenes = [_scene(generator)[0] for _ in range(6)]
+    silhouette = _ellipse(300, 240, (124, 153), (57, 80))
+    alone = [mask_from_projection(image, silhouette) for image in scenes]
+    assert not torch.equal(alone[0], alone[1])
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(3):
+            together = pool.map(lambda image: mask_from_projection(image, silhouette), scenes)
+            assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_grab_cut_needs_no_background(generator):

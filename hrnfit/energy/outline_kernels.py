@@ -1,0 +1,173 @@
+"""Triton: the occluding contour of a mesh, and the two energies that compare it with a mask, with gradients.
+
+The laws are those of `energy/occluding.py`, `energy/contour.py` and `energy/silhouette.py`. An outline is four
+numbers per view and vertex: on the contour or not, outward unit normal in the image, and on the outer contour or not.
+"""
+
+# pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+from __future__ import annotations
+
+import triton.language as tl
+
+from hrnfit.energy.robust_kernels import rho
+from hrnfit.geometry.launched import kernel
+
+
+@kernel
+def _xy(points, n, inside):
+    x = tl.load(points + 3 * n, mask=inside, other=0.0)
+    return x, tl.load(points + 3 * n + 1, mask=inside, other=0.0)
+
+
+@kernel
+def _front(points, faces, f, inside):
+    """Whether a triangle is seen from outside: its signed area on the y-down image is negative."""
+    x0, y0 = _xy(points, tl.load(faces + 3 * f, mask=inside, other=0), inside)
+    x1, y1 = _xy(points, tl.load(faces + 3 * f + 1, mask=inside, other=0), inside)
+    x2, y2 = _xy(points, tl.load(faces + 3 * f + 2, mask=inside, other=0), inside)
+    return (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0) < 0
+
+
+@kernel
+def turning_edges(points, faces, ends, sides, opposite, sums, vertices, edges, BLOCK: tl.constexpr):
+    """Add 1 and the outward normal to both ends of every edge between a front and a back, in sums (V, N, 4)."""
+    e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = e < edges
+    view = tl.program_id(1).to(tl.int64)
+    points, sums = points + view * vertices * 3, sums + view * vertices * 4
+    first = _front(points, faces, tl.load(sides + 2 * e, mask=inside, other=0), inside)
+    second = _front(points, faces, tl.load(sides + 2 * e + 1, mask=inside, other=0), inside)
+    turns = inside & (first != second)
+    i = tl.load(ends + 2 * e, mask=turns, other=0)
+    j = tl.load(ends + 2 * e + 1, mask=turns, other=0)
+    k = tl.load(opposite + 2 * e + tl.where(first, 0, 1), mask=turns, other=0)
+    x, y = _xy(points, i, turns)
+    xj, yj = _xy(points, j, turns)
+    xk, yk = _xy(points, k, turns)
+    nx, ny = y - yj, xj - x
+    side = nx * (xk - x) + ny * (yk - y)
+    sign = tl.where(side > 0, -1.0, tl.where(side < 0, 1.0, 0.0))
+    nx, ny = sign * nx, sign * ny
+    tl.atomic_add(sums + 4 * i, 0.0 * nx + 1.0, mask=turns, sem="relaxed")
+    tl.atomic_add(sums + 4 * i + 1, nx, mask=turns, sem="relaxed")
+    tl.atomic_add(sums + 4 * i + 2, ny, mask=turns, sem="relaxed")
+    tl.atomic_add(sums + 4 * j, 0.0 * nx + 1.0, mask=turns, sem="relaxed")
+    tl.atomic_add(sums + 4 * j + 1, nx, mask=turns, sem="relaxed")
+    tl.atomic_add(sums + 4 * j + 2, ny, mask=turns, sem="relaxed")
+
+
+@kernel
+def _pixel(x, y, size):
+    """Flat index of the pixel at a point, clamped into the window, and whether it lies in it."""
+    column, row = tl.floor(x), tl.floor(y)
+    there = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    column = tl.where(there, column, 0.0).to(tl.int32)
+    return tl.where(there, row, 0.0).to(tl.int32) * size + column, there
+
+
+@kernel
+def finish_outline(
+    points, triangle, outline, open_ends, planes, vertices, size, step, BLOCK: tl.constexpr
+):
+    """Normals to unit length, and whether the pixel `step` outward shows no mesh; outer contour points and open
+    ends of the mesh are marked in two planes (2, V, S, S)."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = n < vertices
+    view = tl.program_id(1).to(tl.int64)
+    out = outline + (view * vertices + n) * 4
+    x, y = _xy(points + view * vertices * 3, n, inside)
+    on = tl.load(out, mask=inside, other=0.0) > 0
+    ox = tl.load(out + 1, mask=inside, other=0.0)
+    oy = tl.load(out + 2, mask=inside, other=0.0)
+    length = tl.sqrt(ox * ox + oy * oy)
+    length = tl.where(length > 0, length, 1.0)
+    ox, oy = ox / length, oy / length
+    pixels = size * size
+    probe, there = _pixel(x + step * ox, y + step * oy, size)
+    free = there & (tl.load(triangle + view * pixels + probe, mask=inside, other=0) < 0)
+    outer = inside & on & free
+    tl.store(out + 1, ox, mask=inside)
+    tl.store(out + 2, oy, mask=inside)
+    tl.store(out + 3, tl.where(outer, 1.0, 0.0), mask=inside)
+    own, there = _pixel(x, y, size)
+    plane = planes + view * pixels + own
+    tl.store(plane, (0 * own + 1).to(tl.int8), mask=outer & there)
+    ends = tl.load(open_ends + n, mask=inside, other=0) > 0
+    other = plane + tl.num_programs(1).to(tl.int64) * pixels
+    tl.store(other, (0 * own + 1).to(tl.int8), mask=ends & there)
+
+
+@kernel
+def contour(
+    points, outline, edge, normal, valid, mm, grad, parts, counts, vertices, size,
+    wrong, reach, agreement, pull_in, KIND: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Distance of a vertex to the nearest mask edge; see `NearestContour`."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = n < vertices
+    view = tl.program_id(1).to(tl.int64)
+    x, y = _xy(points + view * vertices * 3, n, inside)
+    own, known = _pixel(x, y, size)
+    own = own + view * size * size
+    nx = tl.load(normal + 2 * own, mask=inside, other=0.0)
+    ny = tl.load(normal + 2 * own + 1, mask=inside, other=0.0)
+    distance = (x - tl.load(edge + 2 * own, mask=inside, other=0.0)) * nx
+    distance += (y - tl.load(edge + 2 * own + 1, mask=inside, other=0.0)) * ny
+    scale = tl.load(mm + view) / wrong
+    r = distance * scale
+    known = inside & known & (tl.load(valid + own, mask=inside, other=0) != 0)
+    near = known & (tl.abs(r) * wrong < reach)
+    place = outline + (view * vertices + n) * 4
+    on = tl.load(place, mask=inside, other=0.0) > 0
+    agrees = nx * tl.load(place + 1, mask=inside, other=0.0)
+    agrees += ny * tl.load(place + 2, mask=inside, other=0.0)
+    outer = tl.load(place + 3, mask=inside, other=0.0) > 0
+    weight = tl.where(near & outer & (agrees > agreement), 1.0, 0.0)
+    weight += tl.where(near & (distance > 0) & (on == 0), pull_in, 0.0)
+    value, slope = rho(r, KIND)
+    part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
+    tl.store(parts + part, tl.sum(tl.where(weight > 0, weight * value, 0.0), 0))
+    tl.store(counts + part, tl.sum(weight, 0))
+    s = tl.where(weight > 0, weight * slope * scale, 0.0)
+    to = grad + (view * vertices + n) * 3
+    tl.store(to, s * nx, mask=inside)
+    tl.store(to + 1, s * ny, mask=inside)
+    tl.store(to + 2, 0.0 * s, mask=inside)
+
+
+@kernel
+def widen_rows(planes, bits, size, radius, pixels, BLOCK: tl.constexpr):
+    """Bit 0: an outer contour point within `radius` columns; bit 1: an open end."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    column = (at % size).to(tl.int32)
+    found = tl.zeros([BLOCK], tl.int32)
+    for k in range(-radius, radius + 1):
+        there = (at < pixels) & (column + k >= 0) & (column + k < size)
+        found |= tl.load(planes + at + k, mask=there, other=0).to(tl.int32)
+        found |= tl.load(planes + pixels + at + k, mask=there, other=0).to(tl.int32) * 2
+    tl.store(bits + at, found.to(tl.int8), mask=at < pixels)
+
+
+@kernel
+def silhouette(
+    coverage, masks, bits, valid, mm, grad, parts, counts, stride, size, radius, pixels,
+    wrong, KIND: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Coverage less mask in mm, in the band around the outer contour; see `Silhouette`."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < pixels
+    row = ((at // size) % size).to(tl.int32)
+    found = tl.zeros([BLOCK], tl.int32)
+    for k in range(-radius, radius + 1):
+        there = inside & (row + k >= 0) & (row + k < size)
+        found |= tl.load(bits + at + k * size, mask=there, other=0).to(tl.int32)
+    counted = (found == 1) & (tl.load(valid + at, mask=inside, other=0) != 0)
+    scale = (2.0 * radius + 1.0) * tl.load(mm + at // (size * size), mask=inside, other=0.0) / wrong
+    r = tl.load(coverage + stride * at, mask=counted, other=0.0) - tl.load(
+        masks + at, mask=counted, other=0.0
+    )
+    value, slope = rho(r * scale, KIND)
+    tl.store(parts + tl.program_id(0), tl.sum(tl.where(counted, value, 0.0), 0))
+    tl.store(counts + tl.program_id(0), tl.sum(tl.where(counted, 1.0, 0.0), 0))
+    tl.store(grad + at, tl.where(counted, slope * scale, 0.0), mask=inside)

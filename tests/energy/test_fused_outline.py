@@ -1,0 +1,83 @@
+"""The outline's kernels on a sphere, whose contour is known, against the plain terms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from hrnfit.energy.contour import NearestContour, edges_of_views, mm_per_pixel
+from hrnfit.energy.fused_views import contour_energy, outline_of, silhouette_energy
+from hrnfit.energy.occluding import silhouette, uncovered
+from hrnfit.energy.silhouette import Silhouette
+from hrnfit.energy.term import reduce
+from hrnfit.geometry.launched import INTERPRETED
+from tests.energy.scene import (
+    ball,
+    disc_mask,
+    outline_radius,
+    prediction,
+    project,
+    sphere,
+    working_views,
+)
+
+pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+
+SIZE, RADIUS = 64, 20.0
+FACES = sphere()[1]
+
+
+def seen(kept: int = len(FACES)):
+    """A sphere 1 px too large for its mask, with a lens twice as long; `kept` of its triangles."""
+    disc = disc_mask(SIZE, outline_radius(RADIUS))
+    points = project(ball(RADIUS, (1.0, 0.5)), SIZE)[None].requires_grad_()
+    scene = prediction(points, FACES[:kept], SIZE, disc > 0.5)
+    scene.coverage = disc.clone().requires_grad_()
+    views = working_views(disc_mask(SIZE, outline_radius(RADIUS) - 1.0))
+    return scene, views, mm_per_pixel(scene, views)[:, 0]
+
+
+@pytest.mark.parametrize("kept", [len(FACES), len(FACES) - 300])
+def test_the_outline_is_that_of_the_plain_search(kept):
+    scene, _, _ = seen(kept)
+    plain = silhouette(scene.points, scene.model.faces)
+    covered = scene.raster.triangle >= 0
+    outer = plain.mask & uncovered(covered, scene.points, plain.outward)
+    found, planes = outline_of(scene.points, scene.model.faces, scene.raster.triangle)
+    assert plain.mask.sum() > 20
+    assert torch.equal(found[..., 0] > 0, plain.mask)
+    assert torch.allclose(found[..., 1:3], plain.outward, atol=1e-9)
+    assert torch.equal(found[..., 3] > 0, outer)
+    assert bool(planes[1].any()) == (kept < len(FACES))  # a closed mesh ends nowhere
+
+
+@pytest.mark.parametrize("kernel", ["huber", "abs"])
+def test_contour_energy_and_gradient(kernel):
+    term = NearestContour()
+    scene, views, mm = seen()
+    plain = reduce(term.residuals(scene, views), kernel)
+    (by_plain,) = torch.autograd.grad(plain, scene.points)
+    outline, _ = outline_of(scene.points, scene.model.faces, scene.raster.triangle)
+    limits = (term.reach, term.agreement, term.pull_in)
+    fused = contour_energy(scene.points, outline, edges_of_views(views)[0], mm, limits, kernel)
+    (by_fused,) = torch.autograd.grad(fused, scene.points)
+    assert plain.item() > 0.01
+    assert torch.allclose(fused, plain, rtol=1e-5)
+    assert torch.allclose(by_fused, by_plain, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("kept", [len(FACES), len(FACES) - 300])
+def test_silhouette_energy_and_gradient(kept):
+    term, radius = Silhouette(band=0.05), round(0.05 * SIZE)
+    scene, views, mm = seen(kept)
+    plain = reduce(term.residuals(scene, views), "abs")
+    (by_plain,) = torch.autograd.grad(plain, scene.coverage)
+    _, planes = outline_of(scene.points, scene.model.faces, scene.raster.triangle)
+    edges = edges_of_views(views)[0]
+    fused = silhouette_energy(scene.coverage, views.masks, planes, edges, mm, radius, "abs")
+    (by_fused,) = torch.autograd.grad(fused, scene.coverage)
+    assert plain.item() > 0.1
+    assert torch.allclose(fused, plain, rtol=1e-5)
+    assert torch.allclose(by_fused, by_plain, rtol=1e-4, atol=1e-9)

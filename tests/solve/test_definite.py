@@ -1,0 +1,44 @@
+"""Small definite systems: by elimination and by factors the same."""
+
+from __future__ import annotations
+
+import torch
+
+from hrnfit.solve.definite import solve_by_factors, solve_definite
+
+F64 = torch.float64
+
+
+def definite(generator: torch.Generator, *batch: int) -> torch.Tensor:
+    root = torch.randn(*batch, 5, 8, dtype=F64, generator=generator)
+    return root @ root.mT
+
+
+def test_by_hand():
+    system, right = torch.tensor([[2.0, 1.0], [1.0, 2.0]]), torch.tensor([[3.0], [3.0]])
+    for solve in (solve_definite, solve_by_factors):
+        torch.testing.assert_close(solve(system, right), torch.ones(2, 1))
+
+
+def test_both_ways_agree_over_batches(generator):
+    system = definite(generator, 2, 3)
+    right = torch.randn(2, 3, 5, 2, dtype=F64, generator=generator)
+    expected = solve_definite(system, right)
+    torch.testing.assert_close(system @ expected, right)
+    torch.testing.assert_close(solve_by_factors(system, right), expected)
+
+
+def test_the_type_is_that_of_the_right_hand_side(generator):
+    right = torch.randn(5, 2, generator=generator)
+    assert solve_by_factors(definite(generator).float(), right).dtype == torch.float32
+
+
+def test_an_indefinite_system_gives_nan_and_no_error():
+    found = solve_by_factors(torch.diag(torch.tensor([1.0, -1.0])), torch.ones(2, 1))
+    assert bool(found.isnan().any())
+
+
+def test_gradient(generator):
+    root = torch.randn(5, 8, dtype=F64, generator=generator, requires_grad=True)
+    right = torch.randn(5, 2, dtype=F64, generator=generator, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a, b: solve_by_factors(a @ a.mT, b), (root, right))
