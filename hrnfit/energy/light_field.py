@@ -92,6 +92,14 @@ def _solve(
     # views that share no skin have no light to compare: the floor then gives none, not a singular system
     evidence = (weight.sum() / views).clamp_min(1e-6)
     ridge = RIDGE * evidence * torch.eye(views * n, dtype=system.dtype, device=system.device)
-    # not `solve`, which asks the device whether it is singular; the ridge keeps it from being so
-    solved = torch.linalg.solve_ex((system + ridge).double(), right.double()).result
+    solved = _solved((system + ridge).double(), right.double())
     return solved.to(colour).view(views, n, -1)
+
+
+def _solved(system: Float[Tensor, "n n"], right: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Positive definite by its ridge. On a device by Cholesky's factors, which need no word to the host."""
+    if system.device.type == "cpu":
+        return torch.linalg.solve(system, right)
+    factor = torch.linalg.cholesky_ex(system).L
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)

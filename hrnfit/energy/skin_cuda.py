@@ -26,26 +26,58 @@ def read_skin(
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
     frame: Int[Tensor, "V"],
-    head: Float[Tensor, "V P 3"] | Float[Tensor, "T P 3"],
-    normals: Float[Tensor, "V P 3"] | Float[Tensor, "T P 3"],
+    head: Float[Tensor, "F P 3"],
+    normals: Float[Tensor, "F P 3"],
     depth: Float[Tensor, "V S S"],
     compared: Float[Tensor, "P"],
 ) -> TexelViews:
-    """`read_texels` of points of T frames in the head frame; the derivative is in that frame, too.
+    """`read_texels` of points of F frames (or views, see `frame`) in the head frame; the derivative is in that frame, too.
 
     channels: of `TexelSource`, last, of which `size` px a side are the window. motion: camera from head.
     compared: factor of the weights.
     """
+    return _read(True, channels, size, K, motion, frame, head, normals, depth, compared)
+
+
+def glance_at_skin(
+    channels: Float[Tensor, "V S S 10"],
+    size: Float[Tensor, ""],
+    K: Float[Tensor, "V 3 3"],
+    motion: Float[Tensor, "V 3 4"],
+    frame: Int[Tensor, "V"],
+    head: Float[Tensor, "F P 3"],
+    normals: Float[Tensor, "F P 3"],
+    depth: Float[Tensor, "V S S"],
+    compared: Float[Tensor, "P"],
+) -> TexelViews:
+    """`read_skin` of the colours alone: the derivatives are zeros, which take no memory."""
+    return _read(False, channels, size, K, motion, frame, head, normals, depth, compared)
+
+
+def _read(
+    derivatives: bool,
+    channels: Tensor,
+    size: Tensor,
+    K: Tensor,
+    motion: Tensor,
+    frame: Tensor,
+    head: Tensor,
+    normals: Tensor,
+    depth: Tensor,
+    compared: Tensor,
+) -> TexelViews:
     V, S = channels.shape[:2]
     P = head.shape[1]
     colour, weight = channels.new_empty(V, P, 3), channels.new_empty(V, P)
-    jacobian = channels.new_empty(V, P, 3, 3)
+    jacobian = channels.new_zeros(1, 1, 1, 1).expand(V, P, 3, 3)
+    if derivatives:
+        jacobian = channels.new_empty(V, P, 3, 3)
     block = width_of(128)
     grid = (*blocks(P, block), V)
     skin_kernels.read[grid](
         channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
         head.contiguous(), normals.contiguous(), depth.contiguous(), compared.contiguous(), colour, jacobian, weight,
-        P, S, size, LEAST_COSINE, OCCLUSION_MARGIN, JACOBIAN=True, BLOCK=block,
+        P, S, size, LEAST_COSINE, OCCLUSION_MARGIN, JACOBIAN=derivatives, BLOCK=block,
     )  # fmt: skip
     return TexelViews(colour, jacobian, weight)
 

@@ -25,12 +25,12 @@ def read_skin(
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
     frame: Int[Tensor, "V"],
-    head: Float[Tensor, "T P 3"],
-    normals: Float[Tensor, "T P 3"],
+    head: Float[Tensor, "F P 3"],
+    normals: Float[Tensor, "F P 3"],
     depth: Float[Tensor, "V S S"],
     compared: Float[Tensor, "P"],
 ) -> TexelViews:
-    """`read_texels` of points of T frames in the head frame; the derivative is in that frame, too.
+    """`read_texels` of points of F frames (or views, see `frame`) in the head frame; the derivative is in that frame, too.
 
     channels: of `TexelSource`, last, of which `size` px a side are the window. motion: camera from head.
     compared: factor of the weights.
@@ -42,6 +42,10 @@ def read_skin(
     seen = read_texels(source, K, x_cam, normals_cam, depth[:, :used, :used] if used < S else depth)
     jacobian = seen.jacobian @ R[:, None]
     return replace(seen, jacobian=jacobian, weight=seen.weight * compared)
+
+
+glance_at_skin = read_skin
+"""Colours alone; in plain torch the derivatives come with them."""
 
 
 def agreement(

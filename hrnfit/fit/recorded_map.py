@@ -11,6 +11,7 @@ doubles per node of a deformation map, 34 of a displacement map.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,9 +56,10 @@ class MapIteration:
         relative residual of the step.
         """
         leaves = dict(zip(self.names, values, strict=True))
-        place, seen = self._look(leaves)
+        on = skin_operations(damping.device)
+        place, seen = self._look(leaves, on.read_skin)
         light = self._light(place, seen)
-        agreed = skin_operations(light.device).agreement(seen, light, self.settings.kernel_scale)
+        agreed = on.agreement(seen, light, self.settings.kernel_scale)
         equations = self._equations(leaves, place, seen, agreed)
         kept = (light, seen.weight, *_flat(equations))
         here = self._energies(leaves, agreed)
@@ -92,15 +94,19 @@ class MapIteration:
         step = {name: self._leaf(change, leaves[name]), **unpacked(others, leaves, tuple(border))}
         there = moved(leaves, step, self.limits, shrink.to(leaves[name]))
         on = skin_operations(light.device)
-        seen = replace(self._look(there, weight)[1], weight=weight)
+        seen = replace(self._look(there, on.glance_at_skin, weight)[1], weight=weight)
         agreed = on.agreement(seen, light, self.settings.kernel_scale)
         energy = self._energies(there, agreed).sum()
         return torch.stack([energy, left]), tuple(there[n] for n in self.names)
 
     def _look(
-        self, leaves: Leaves, weight: Float[Tensor, "V P"] | None = None
+        self,
+        leaves: Leaves,
+        read: Callable[..., TexelViews],
+        weight: Float[Tensor, "V P"] | None = None,
     ) -> tuple[SkinPlace, TexelViews]:
-        """The derivatives are in the head frame. weight: of an earlier look; nothing is hidden then."""
+        """read: `read_skin` or `glance_at_skin`. weight: of an earlier look; nothing is hidden then. The
+        derivatives are in the head frame."""
         views, c = self.views, self.constants
         place = skin_place(views, leaves, c.texels, c.operator, c.faces)
         S = views.channels.shape[1]
@@ -108,7 +114,7 @@ class MapIteration:
             depth = self.rasterizer.rasterize(place.points, c.faces, S, S).depth
         else:
             depth = place.points.new_full((len(place.points), S, S), torch.inf)
-        seen = skin_operations(depth.device).read_skin(
+        seen = read(
             views.channels,
             views.size,
             place.K,

@@ -135,4 +135,5 @@ def inverted(blocks: Float[Tensor, "k k H W"]) -> Float[Tensor, "k k H W"]:
 
 
 def warps_of(sizes: dict[str, int]) -> int:
-    return max(1, min(4, sizes["BLOCK"] * sizes["KP"] // 64))
+    """One value per lane: a level has few nodes, and what hides the latency of loads is the number of lanes."""
+    return max(1, min(4, sizes["BLOCK"] * sizes["KP"] // 32))

@@ -82,7 +82,9 @@ class Multigrid:
             levels.append(Level(here, inverse, RULES[min(i, 1)]))
             blocks = _coarsened(blocks, weights)
         matrix = _dense(Stencil(blocks, ladder.forms[-1]), ladder.dense)
-        return Multigrid(tuple(levels), torch.linalg.inv_ex(matrix).inverse.float())
+        eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        half = torch.linalg.solve_triangular(torch.linalg.cholesky_ex(matrix).L, eye, upper=False)
+        return Multigrid(tuple(levels), (half.mT @ half).float())
 
     def __call__(self, residual: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
         """An approximate solution; symmetric and positive definite in the residual."""

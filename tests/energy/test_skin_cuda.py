@@ -55,22 +55,28 @@ def test_reading_agrees_with_torch():
     x_cam = head[frame] @ R.mT + t[:, None]
     theirs = read_texels(TexelSource(channels), K, x_cam, normals[frame] @ R.mT, depth)
     motion = torch.cat([R, t[..., None]], dim=-1)
-    mine = skin_cuda.read_skin(
-        channels.movedim(1, -1).contiguous(),
-        torch.tensor(float(S), device=DEVICE),
-        K,
-        motion,
-        frame,
-        head,
-        normals,
-        depth,
-        compared,
+    mine, glance = (
+        read(
+            channels.movedim(1, -1).contiguous(),
+            torch.tensor(float(S), device=DEVICE),
+            K,
+            motion,
+            frame,
+            head,
+            normals,
+            depth,
+            compared,
+        )
+        for read in (skin_cuda.read_skin, skin_cuda.glance_at_skin)
     )
     assert 0.1 < float((theirs.weight > 0).float().mean()) < 0.9
     assert torch.allclose(mine.colour, theirs.colour, atol=1e-3)
     assert torch.allclose(mine.weight, theirs.weight * compared, atol=1e-4)
     by_head = theirs.jacobian @ R[:, None]
     assert torch.allclose(mine.jacobian, by_head, atol=1e-3)
+    assert torch.equal(glance.colour, mine.colour)
+    assert torch.equal(glance.weight, mine.weight)
+    assert not glance.jacobian.any()
 
 
 @pytest.mark.parametrize("permuted", [(0, 1, 2), (2, 0, 1)])

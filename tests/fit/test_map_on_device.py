@@ -10,6 +10,9 @@ import torch
 from hrnfit.fit.map_on_device import solve_map_recorded
 from hrnfit.fit.map_settings import MapSettings
 from hrnfit.fit.map_stage import solve_map
+from hrnfit.fit.model_constants import model_on
+from hrnfit.render.backend import rasterizer
+from hrnfit.solve import recorded
 from hrnfit.state import Sharing
 from tests.fit.small_scene import truth_scene
 from tests.fit.test_map_stage import own_frames, with_map
@@ -66,3 +69,29 @@ def test_displacement_rows_are_those_of_the_cpu(rows, spread):
     mine, theirs = both(scene, start, ("displacement",), replace(SETTINGS, steps=3, spread=spread))
     moved = (theirs.displacement - start.displacement).abs().max()
     assert float((mine.displacement - theirs.displacement).abs().max()) < 1e-2 * float(moved)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize("free", [("deformation",), ("deformation", "pose"), ("displacement",)])
+def test_a_device_gives_what_the_cpu_gives_and_records_once(free):
+    scene, state = truth_scene()
+    start = with_map(state, 16).replace(displacement=torch.zeros(1, 16, 16))
+    device = torch.device("cuda", torch.cuda.current_device())
+    there = replace(
+        scene,
+        model=model_on(scene.model, device),
+        rasterizer=rasterizer("cuda", device),
+        device=device,
+        _windows={},
+    )
+    settings = replace(SETTINGS, steps=3)
+    theirs, _ = solve_map(scene, start, free, settings)
+    mine, _ = solve_map(there, start.to(device), free, settings)
+    kept = len(recorded._kept.recordings)
+    again, _ = solve_map(there, start.to(device), free, settings)
+    assert len(recorded._kept.recordings) == kept
+    for name in free:
+        moved = (getattr(theirs, name) - getattr(start, name)).abs().max()
+        apart = (getattr(mine, name).cpu() - getattr(theirs, name)).abs()
+        assert float(apart.median()) < 1e-2 * float(moved), name
+        assert torch.allclose(getattr(mine, name), getattr(again, name), atol=1e-3 * float(moved))
