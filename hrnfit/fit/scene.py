@@ -147,7 +147,7 @@ def reaching(boxes: Float[Tensor, "V 4"], size: int) -> tuple[Float[Tensor, "V 4
 
     Every other size is recorded anew, and the faces of one rig at 512 px had 492 to 510 px, differing from stage to
     stage and from subject to subject. Windows of 512 px onto the boxes themselves would be other samples of the
-    photographs: the surface then moved by 0.16 mm in the median (rig of five views).
+    photographs: the surface then moved by 0.16 mm in the median (rig of five views), so by 0.00006.
     """
     side = -(-size // NATIVE_STEP) * NATIVE_STEP
     low, extent = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
