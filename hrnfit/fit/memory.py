@@ -109,7 +109,7 @@ def mirrored(stage: Stage) -> int:
 def stage_sides(stage: Stage, longest: int) -> tuple[int, int]:
     """Window, px, and texels per side of a stage, for photographs whose longest side is known; 0 where it has
     none."""
-    most = -(-longest // 64) * 64  # `scene.window_size`
+    most = -(-longest // 64) * 64  # `scene.reaching`
     size = getattr(stage.settings, "size", 0)
     return min(size, most), getattr(stage.settings, "texels", 0)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hrnfit.fit.scene import Scene, window_size
+from hrnfit.fit.scene import Scene, reaching
 from tests.fit.small_scene import face, one_instant, rig, scene_of, truth_scene, views_of
 
 
@@ -70,8 +70,13 @@ def test_unframed_scene_says_so():
         replace(scene, boxes=None).windows(64)
 
 
-def test_windows_on_a_gpu_come_in_few_sizes():
-    cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
-    assert [window_size(768, native, cpu) for native in (20, 492, 507, 900)] == [64, 492, 507, 768]
-    assert [window_size(768, native, gpu) for native in (20, 492, 507, 900)] == [64, 512, 512, 768]
-    assert window_size(500, 507, gpu) == 500
+def test_windows_that_reach_beyond_the_face_have_the_same_pixels(scene):
+    size = 100
+    grown, side = reaching(scene.boxes, size)
+    assert side == 128
+    small = scene.photographs.windows(scene.boxes, size)
+    large = scene.photographs.windows(grown, side)
+    assert torch.allclose(large.images[:, :size, :size], small.images, atol=1e-4)
+    assert torch.allclose(large.masks[:, :size, :size], small.masks, atol=1e-3)
+    assert torch.allclose(large.K, small.K, rtol=1e-6)
+    assert reaching(scene.boxes, 128)[1] == 128
