@@ -122,7 +122,7 @@ def launches(work: Callable[[], Any]) -> int:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         work()
         torch.cuda.synchronize()
-    return sum(event.device_type.name == "CUDA" for event in profile.events())
+    return sum(event.device_type.name == "CUDA" for event in profile.events() or [])
 
 
 def _part(named: NamedEnergy, leaves: Leaves, backward: bool) -> Callable[[], Any]:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.geometry.rows import project_frames, weighted_rows
@@ -24,7 +25,7 @@ from hrnfit.model.landmark_rows import landmark_rows
 from hrnfit.observe.observation import WorkingViews
 from hrnfit.render.detail import view_detail
 from hrnfit.render.rasterizer import Raster, Rasterizer
-from hrnfit.render.shade import safe_normalize, shade
+from hrnfit.render.shade import lit, safe_normalize
 from hrnfit.render.texture import UvRaster, resized_map, uv_interpolate
 from hrnfit.state import FaceState, Sharing
 
@@ -147,10 +148,10 @@ class Prediction:
     @lazy(*SURFACE, "displacement")
     def detail_map(self) -> Float[Tensor, "V H W 3"]:
         """World normals in UV per view, tilted by its displacement map (HRN sec. 3.2)."""
-        chart = self.chart(self.state.displacement.shape[-1])
-        displacement, sharing = self.state.displacement, self.sharing
-        rows = sharing.displacement
-        return view_detail(*self.detail_surface, displacement, chart.mask, sharing.frame, rows)
+        mask = self.chart(self.state.displacement.shape[-1]).mask
+        positions, normals = self.detail_surface
+        frame, rows = self.sharing.frame, self.sharing.displacement
+        return view_detail(positions, normals, self.state.displacement, mask, frame, rows)
 
     @lazy(*SURFACE)
     def detail_surface(self) -> tuple[Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"]]:
@@ -167,8 +168,12 @@ class Prediction:
     @lazy(*ALBEDO)
     def albedo_map(self) -> Float[Tensor, "H W 3"]:
         """Model albedo and the free offset, linear RGB, at the resolution of `albedo_map`."""
-        model = self.model.albedo(self.state.albedo)
-        return resized_map(model, self.state.albedo_map.shape[0]) + self.state.albedo_map
+        return self.model_albedo + self.state.albedo_map
+
+    @lazy("albedo")
+    def model_albedo(self) -> Float[Tensor, "H W 3"]:
+        """The model's own albedo, linear RGB, at the resolution of `albedo_map`."""
+        return resized_map(self.model.albedo(self.state.albedo), self.state.albedo_map.shape[0])
 
     @lazy(*SURFACE, *CAMERA, *ALBEDO)
     def albedo_seen(self) -> Float[Tensor, "V S S 3"]:
@@ -178,14 +183,31 @@ class Prediction:
     @lazy(*SURFACE, *CAMERA)
     def coverage(self) -> Float[Tensor, "V S S"]:
         """1 on the face, antialiased across the silhouette, whose only gradient this is."""
+        if "_painted" in self.__dict__:
+            return self._painted[1]
         hit = (self.raster.triangle >= 0).to(self.points.dtype)[..., None]
         return self.rasterizer.antialias(hit, self.raster, self.points, self.model.faces)[..., 0]
 
     @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
     def image(self) -> Float[Tensor, "V S S 3"]:
         """Shaded face in linear RGB, antialiased over black."""
-        albedo = self.albedo_seen
+        if has_kernels(self.points.device):
+            return self._painted[0]
         light = self.state.light[self.sharing.light]
-        hit = (self.raster.triangle >= 0).to(albedo.dtype)[..., None]
-        colour = hit * albedo * shade(self.normals, light)
+        colour = lit(self.albedo_seen, self.normals, light, self.raster.triangle)
         return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
+
+    @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
+    def _painted(self) -> tuple[Float[Tensor, "V S S 3"], Float[Tensor, "V S S"]]:
+        """Image and coverage by one pass of antialiasing, on devices with kernels of our own."""
+        from hrnfit.render.paint_cuda import painted, separated  # local: triton
+
+        both = painted(
+            self.albedo_seen,
+            self.normals,
+            self.state.light,
+            self.sharing.light,
+            self.raster.triangle,
+        )
+        faces = self.model.faces
+        return separated(self.rasterizer.antialias(both, self.raster, self.points, faces))

@@ -139,7 +139,7 @@ def test_the_chart_is_rasterised_once_per_model_and_resolution(monkeypatch):
     monkeypatch.setattr("hrnfit.fit.model_constants.uv_raster", counted)
     scene, state = truth_scene()
     model = replace(scene.model, uv=scene.model.uv.clone())
-    scene = replace(scene, model=model, _windows={}, _texels={})
+    scene = replace(scene, model=model, _windows={})
     for size in (32, 48, 32):
         moved = state.replace(displacement=torch.zeros(1, size, size))
         first = scene.predict(moved, SIZE, "fine")

@@ -26,6 +26,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from hrnfit.derivative import held
 from hrnfit.energy.occluding import silhouette, uncovered
 from hrnfit.energy.term import Prediction, Residuals
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.observe.observation import WorkingViews
 
 VISIBLY_WRONG = 2.0
@@ -93,9 +94,13 @@ def mask_edges(
 ) -> MaskEdges:
     """Nearest edge of each pixel by a distance transform, refined on the blurred mask's gradient.
 
-    Runs on the CPU, once per window: under 0.1 s a view at 256 px. Against the masks of a rendered head,
+    Once per window: on the CPU under 0.1 s a view at 256 px. Against the masks of a rendered head,
     the true outline lies 0.05 mm off in the median (pixels of 0.64 mm).
     """
+    if has_kernels(masks.device):
+        from hrnfit.energy.mask_edges_cuda import cuda_mask_edges  # local: triton
+
+        return cuda_mask_edges(masks.detach(), inside, blur)
     fields = [
         _edges_of_one(mask, within, blur)
         for mask, within in zip(masks.detach().cpu().numpy(), inside.cpu().numpy(), strict=True)

@@ -6,15 +6,14 @@ Memory: the gradient, as large as the map, from the forward to the backward pass
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hrnfit.energy import map_kernels
+from hrnfit.energy.fused_mean import FusedMean
 from hrnfit.energy.robust_kernels import KINDS
 from hrnfit.energy.smooth import difference_validity
 from hrnfit.geometry.launched import blocks, width_of
@@ -30,8 +29,8 @@ class _Constants:
         second = second + (used[:-2] & used[1:-1] & used[2:]).sum()
         mixed = used[:-1, :-1] & used[:-1, 1:] & used[1:, :-1] & used[1:, 1:]
         counts = torch.stack([used.sum(), u.sum() + v.sum(), second + mixed.sum()]).tolist()
-        self.share = dict(zip(("size", "variation", "bending"), counts, strict=True))
-        self.share["isotropic"] = self.share["size"]
+        self.share: dict[str, float] = {"isotropic": counts[0]}
+        self.share |= dict(zip(("size", "variation", "bending"), counts, strict=True))
 
 
 _CONSTANTS: MutableMapping[Tensor, _Constants] = WeakIdKeyDictionary()
@@ -44,38 +43,25 @@ def _constants(used: Tensor) -> _Constants:
     return _CONSTANTS[used]
 
 
-class _MapEnergy(torch.autograd.Function):
-    """A kernel of `map_kernels` on maps (B, H, W, C)."""
-
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, name: str, used: Tensor, kind: int, scale: float) -> Tensor:
-        maps = maps.contiguous()
-        count, height, width, channels = maps.shape
-        constants = _constants(used)
-        validity = constants.share[name] * count * (1 if name == "isotropic" else channels)
-        block = width_of(128)
-        grid = (*blocks(height * width, block), count)
-        parts = torch.empty(grid[0] * grid[1], dtype=maps.dtype, device=maps.device)
-        grad = torch.empty_like(maps)
-        getattr(map_kernels, name)[grid](
-            maps, constants.used, grad, parts, height, width, scale, 1.0 / max(validity, 1e-12),
-            C=channels, KIND=kind, BLOCK=block,
-        )  # fmt: skip
-        ctx.save_for_backward(grad)
-        return parts.sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, by_energy: Tensor):  # type: ignore[override]
-        return ctx.saved_tensors[0] * by_energy, None, None, None, None
-
-
 def _energy(name: str) -> Callable[[Tensor, Tensor, float, str], Tensor]:
+    """A kernel of `map_kernels`."""
+
     def energy(
         maps: Float[Tensor, "*B H W C"], used: Bool[Tensor, "H W"], scale: float, kernel: str
     ) -> Float[Tensor, ""]:
-        stacked = maps.reshape(-1, *maps.shape[-3:])
-        return _MapEnergy.apply(stacked, name, used, KINDS[kernel], scale)
+        stacked = maps.reshape(-1, *maps.shape[-3:]).contiguous()
+        count, height, width, channels = stacked.shape
+        constants, block = _constants(used), width_of(128)
+        validity = constants.share[name] * count * (1 if name == "isotropic" else channels)
+        grid = (*blocks(height * width, block), count)
+
+        def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
+            getattr(map_kernels, name)[grid](
+                read, constants.used, grad, sums, height, width, scale, 1.0 / max(validity, 1e-12),
+                C=channels, KIND=KINDS[kernel], BLOCK=block,
+            )  # fmt: skip
+
+        return FusedMean.apply(stacked, (grid[0] * grid[1],), False, launch)
 
     return energy
 

@@ -6,43 +6,27 @@ First derivatives only. Memory: one gradient as large as what a term reads, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import MutableMapping
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hrnfit.energy import landmark, outline_kernels, photometric, pixel_kernels
 from hrnfit.energy.contour import VISIBLY_WRONG, MaskEdges
+from hrnfit.energy.fused_mean import FusedMean
 from hrnfit.energy.occluding import edges_of
 from hrnfit.energy.robust_kernels import KINDS
 from hrnfit.geometry.launched import blocks, width_of
 
-Launch = Callable[[Tensor, Tensor, Tensor, Tensor], None]
-"""Given what is differentiated, writes its gradient and the parts of energy and validity."""
 
-
-class _Mean(torch.autograd.Function):
-    """Sum of energies over sum of validities, of one kernel that also gives the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, read: Tensor, parts: int, launch: Launch) -> Tensor:
-        read = read.contiguous()
-        grad, sums = torch.empty_like(read), read.new_empty(2, parts)
-        launch(read, grad, sums[0], sums[1])
-        total, validity = sums.sum(1).unbind()
-        validity = validity.clamp_min(1e-12)
-        ctx.save_for_backward(grad, validity)
-        return total / validity
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, by_energy: Tensor):  # type: ignore[override]
-        grad, validity = ctx.saved_tensors
-        return grad * (by_energy / validity), None, None
+def _by_pixel(image: Float[Tensor, "V S S C"], channels: int) -> tuple[Tensor, int]:
+    """The image and the distance of its pixels in memory: channels of a wider image are read where they are."""
+    stride, size = image.stride(2), image.shape[1]
+    if image.stride() == (size * size * stride, size * stride, stride, 1):
+        return image, stride
+    return image.contiguous(), channels
 
 
 def photometric_energy(
@@ -59,17 +43,19 @@ def photometric_energy(
     target, normals, masks = target.contiguous(), normals.detach().contiguous(), masks.contiguous()
     T, pixels, block = T_cam_world.detach().contiguous(), masks.numel(), width_of(256)
     gamma, floor = photometric.GAMMA, photometric.FLOOR
+    image, stride = _by_pixel(image, 3)
+    triangle = triangle.contiguous()
     (programs,) = blocks(pixels, block)
 
-    def launch(read: Tensor, grad: Tensor, parts: Tensor, counts: Tensor) -> None:
+    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
         pixel_kernels.photometric[(programs,)](
-            read, target, normals, triangle.contiguous(), masks, T, grad, parts, counts,
+            read, target, normals, triangle, masks, T, grad, sums[0], sums[1], stride,
             masks[0].numel(), pixels, least_cosine, photometric.VISIBLY_WRONG,
             GAMMA=gamma, FLOOR=floor, STEEP=gamma * floor ** (gamma - 1.0),
             KIND=KINDS[kernel], BLOCK=block,
         )  # fmt: skip
 
-    return _Mean.apply(image, programs, launch)
+    return FusedMean.apply(image, (2, programs), False, launch)
 
 
 def landmark_energy(
@@ -89,14 +75,14 @@ def landmark_energy(
     )
     views, points = confidence.shape
 
-    def launch(read: Tensor, grad: Tensor, parts: Tensor, counts: Tensor) -> None:
+    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
         pixel_kernels.landmarks[(views,)](
-            read, observed, confidence, weight, neighbours, mm, grad, parts, counts, points,
+            read, observed, confidence, weight, neighbours, mm, grad, sums[0], sums[1], points,
             landmark.VISIBLY_WRONG, landmark.SLIDE,
             KIND=KINDS[kernel], BLOCK=1 << max(points - 1, 0).bit_length(),
         )  # fmt: skip
 
-    return _Mean.apply(predicted, views, launch)
+    return FusedMean.apply(predicted.contiguous(), (2, views), False, launch)
 
 
 def outline_of(
@@ -147,13 +133,13 @@ def contour_energy(
     valid, block = edges.valid.contiguous().view(torch.int8), width_of(128)
     grid = (*blocks(count, block), views)
 
-    def launch(read: Tensor, grad: Tensor, parts: Tensor, counts: Tensor) -> None:
+    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
         outline_kernels.contour[grid](
-            read, outline, point, normal, valid, mm, grad, parts, counts, count, size,
+            read, outline, point, normal, valid, mm, grad, sums[0], sums[1], count, size,
             VISIBLY_WRONG, *limits, KIND=KINDS[kernel], BLOCK=block,
         )  # fmt: skip
 
-    return _Mean.apply(points, grid[0] * grid[1], launch)
+    return FusedMean.apply(points.contiguous(), (2, grid[0] * grid[1]), False, launch)
 
 
 def silhouette_energy(
@@ -170,13 +156,14 @@ def silhouette_energy(
     valid, size, pixels = edges.valid.contiguous().view(torch.int8), masks.shape[-1], masks.numel()
     block = width_of(256)
     (programs,) = blocks(pixels, block)
+    coverage, stride = _by_pixel(coverage[..., None], 1)
     bits = torch.empty_like(planes[0])
     outline_kernels.widen_rows[(programs,)](planes, bits, size, radius, pixels, BLOCK=block)
 
-    def launch(read: Tensor, grad: Tensor, parts: Tensor, counts: Tensor) -> None:
+    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
         outline_kernels.silhouette[(programs,)](
-            read, masks, bits, valid, mm, grad, parts, counts, size, radius, pixels,
+            read, masks, bits, valid, mm, grad, sums[0], sums[1], stride, size, radius, pixels,
             VISIBLY_WRONG, KIND=KINDS[kernel], BLOCK=block,
         )  # fmt: skip
 
-    return _Mean.apply(coverage, programs, launch)
+    return FusedMean.apply(coverage, (2, programs), False, launch)

@@ -18,7 +18,7 @@ from torch import Tensor
 from hrnfit.energy.contour import mm_per_pixel
 from hrnfit.energy.kernel import robust_scale
 from hrnfit.energy.term import Residuals
-from hrnfit.geometry.rotation import left_jacobian, rotation_exp, skew
+from hrnfit.geometry.rotation import rotation_exp, rotation_with_jacobian, skew
 from hrnfit.observe.observation import WorkingViews
 
 if TYPE_CHECKING:
@@ -200,7 +200,9 @@ class LandmarkBlock:
         self, *values: Float[Tensor, "*B _"]
     ) -> tuple[Float[Tensor, "*B m"], tuple[Float[Tensor, "*B m _"], ...]]:
         """Residuals and Jacobians for identity, expression, pose and log focal."""
-        turned, x_cam = self._camera_points(*values[:3])
+        R, turn = rotation_with_jacobian(values[2][..., :3])
+        R_head = R @ self.pose_reference[:3, :3]
+        turned, x_cam = self._placed(values[0], values[1], values[2], R_head)
         raw, projected = self._raw(x_cam, values[3])
         g, a = robust_scale(raw.square().sum(-1), self.kernel)
         root = self.weight.sqrt()
@@ -208,10 +210,8 @@ class LandmarkBlock:
         D = scale @ self._projection_jacobian(x_cam, values[3])  # (*B, L, 2, 3)
         R_cam = self.T_cam_world[:3, :3]
         D_world = D @ R_cam
-        rotvec = values[2][..., :3]
-        R_head = rotation_exp(rotvec) @ self.pose_reference[:3, :3]
         D_head = D_world @ R_head[..., None, :, :]
-        by_rotation = -D_world @ skew(turned) @ left_jacobian(rotvec)[..., None, :, :]
+        by_rotation = -D_world @ skew(turned) @ turn[..., None, :, :]
         by_focal = scale @ (projected - self.K[:2, 2])[..., None]
         jacobians = (
             torch.einsum("...lij,klj->...lik", D_head, self.basis.identity),
@@ -231,9 +231,13 @@ class LandmarkBlock:
         self, identity: Tensor, expression: Tensor, pose: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Points turned into the world about the head's origin, and in the camera frame."""
-        x_head = self.basis.points(identity, expression)
-        R = rotation_exp(pose[..., :3]) @ self.pose_reference[:3, :3]
-        turned = x_head @ R.mT
+        R_head = rotation_exp(pose[..., :3]) @ self.pose_reference[:3, :3]
+        return self._placed(identity, expression, pose, R_head)
+
+    def _placed(
+        self, identity: Tensor, expression: Tensor, pose: Tensor, R_head: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        turned = self.basis.points(identity, expression) @ R_head.mT
         x_world = turned + (self.pose_reference[:3, 3] + pose[..., 3:])[..., None, :]
         return turned, x_world @ self.T_cam_world[:3, :3].mT + self.T_cam_world[:3, 3]
 

@@ -7,14 +7,18 @@ what is left of the views' disagreement, smoothed over the skin.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.energy.pieces import by_pieces, pieces
-from hrnfit.energy.shared_albedo import TexelViews, consensus, smooth_offset
+from hrnfit.energy.shared_albedo import Consensus, TexelViews, consensus, smooth_offset
 from hrnfit.energy.texels import Texels
 from hrnfit.render.shade import sh_basis
+
+Agree = Callable[[TexelViews, Tensor, float], Consensus]
 
 MOST_TEXELS = 12_000
 """Texels that the 27 numbers of each view's light are solved from."""
@@ -29,17 +33,18 @@ def light_field(
     sigma: float,
     scale: float,
     rounds: int = 2,
+    agree: Agree = consensus,
 ) -> Float[Tensor, "V P 3"]:
     """Field o_v to subtract from each view's colours before the views are compared.
 
     normals: unit, in each view's camera frame. sigma: width of the smooth remainder, share of the
-    UV square. scale: Geman-McClure scale of the comparison.
+    UV square. scale: Geman-McClure scale of the comparison. agree: `consensus`, or the same by kernels.
     """
     harmonic = harmonic_field(texels, normals, scale)
     centred = TexelViews(texels.colour - harmonic, texels.jacobian, texels.weight)
     rest = torch.zeros_like(harmonic)
     for _ in range(rounds):
-        rest = smooth_offset(centred, consensus(centred, rest, scale), raster, sigma)
+        rest = smooth_offset(centred, agree(centred, rest, scale), raster, sigma)
     return harmonic + rest
 
 

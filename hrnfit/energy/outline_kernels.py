@@ -151,7 +151,7 @@ def widen_rows(planes, bits, size, radius, pixels, BLOCK: tl.constexpr):
 
 @kernel
 def silhouette(
-    coverage, masks, bits, valid, mm, grad, parts, counts, size, radius, pixels,
+    coverage, masks, bits, valid, mm, grad, parts, counts, stride, size, radius, pixels,
     wrong, KIND: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Coverage less mask in mm, in the band around the outer contour; see `Silhouette`."""
@@ -164,7 +164,7 @@ def silhouette(
         found |= tl.load(bits + at + k * size, mask=there, other=0).to(tl.int32)
     counted = (found == 1) & (tl.load(valid + at, mask=inside, other=0) != 0)
     scale = (2.0 * radius + 1.0) * tl.load(mm + at // (size * size), mask=inside, other=0.0) / wrong
-    r = tl.load(coverage + at, mask=counted, other=0.0) - tl.load(
+    r = tl.load(coverage + stride * at, mask=counted, other=0.0) - tl.load(
         masks + at, mask=counted, other=0.0
     )
     value, slope = rho(r * scale, KIND)

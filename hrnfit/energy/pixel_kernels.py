@@ -26,11 +26,11 @@ def _encoded(linear, GAMMA: tl.constexpr, FLOOR: tl.constexpr, STEEP: tl.constex
 
 @kernel
 def photometric(
-    image, target, normals, triangle, masks, T, grad, parts, counts, per_view, pixels,
+    image, target, normals, triangle, masks, T, grad, parts, counts, stride, per_view, pixels,
     least, wrong, GAMMA: tl.constexpr, FLOOR: tl.constexpr, STEEP: tl.constexpr,
     KIND: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Length of the difference in gamma space over `wrong`; counts where the surface is seen and faces the view."""
+    """Length of the difference in gamma space over `wrong`, of images whose pixels lie `stride` apart; counts where the surface is seen and faces the view."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     seen = tl.load(triangle + at, mask=at < pixels, other=-1) >= 0
     nx, ny, nz = load3(normals, at, seen)
@@ -42,7 +42,9 @@ def photometric(
     ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
     validity = tl.where(seen, ramp * tl.load(masks + at, mask=seen, other=0.0), 0.0)
     counted = validity > 0
-    r, g, b = load3(image, at, counted)
+    r = tl.load(image + stride * at, mask=counted, other=0.0)
+    g = tl.load(image + stride * at + 1, mask=counted, other=0.0)
+    b = tl.load(image + stride * at + 2, mask=counted, other=0.0)
     tr, tg, tb = load3(target, at, counted)
     er, sr = _encoded(r, GAMMA, FLOOR, STEEP)
     eg, sg = _encoded(g, GAMMA, FLOOR, STEEP)

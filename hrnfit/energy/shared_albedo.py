@@ -242,3 +242,12 @@ def column_blocks(
 
     hessian, gradient, centred = by_pieces(some, pieces(views, count), (0, 0, 1), count)
     return hessian, gradient, centred
+
+
+def centred_columns(
+    columns: Float[Tensor, "V P 3 k"], agreed: Consensus
+) -> Float[Tensor, "V P 3 k"]:
+    """Columns less their mean over the views, as the eliminated albedo leaves them."""
+    weight = agreed.weight / agreed.seen
+    total = weight.sum(0).clamp_min(1e-12)
+    return columns - (weight[..., None, None] * columns).sum(0) / total[:, None, None]

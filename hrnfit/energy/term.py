@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
@@ -127,19 +128,34 @@ def total(
     not evaluated and not listed. Nothing is read back from the device.
     """
     by_name = check_names(terms, weights, kernels)
-    energy: Tensor | None = None
-    energies: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
+    factors: list[float] = []
     for name, term in by_name.items():
         weight = as_weight(weights[name])
         if weight.is_silent(progress):
             continue
-        value = reduced(term, prediction, views, kernels.get(name, "square"))
-        energies[name] = value.detach()
-        weighted = weight.at(progress) * value
-        energy = weighted if energy is None else energy + weighted
-    if energy is None:
+        values[name] = reduced(term, prediction, views, kernels.get(name, "square"))
+        factors.append(weight.at(progress))
+    if not values:
         raise ValueError("energy: no term with a weight above zero; a stage needs at least one")
-    return energy, energies
+    return _weighted(list(values.values()), factors), {n: v.detach() for n, v in values.items()}
+
+
+def _weighted(values: list[Tensor], factors: list[float]) -> Tensor:
+    """Sum of values times factors; on CUDA stacked first, two launches less per term."""
+    if values[0].device.type == "cuda":
+        weights = _factors(tuple(factors), values[0].dtype, values[0].device)
+        return (torch.stack(values) * weights).sum()
+    energy = factors[0] * values[0]
+    for factor, value in zip(factors[1:], values[1:], strict=True):
+        energy = energy + factor * value
+    return energy
+
+
+@cache
+def _factors(factors: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Factors on a device, copied there once: a recorded computation cannot."""
+    return torch.tensor(factors, dtype=dtype, device=device)
 
 
 def as_weight(weight: Weight | float) -> Weight:

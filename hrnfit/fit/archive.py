@@ -63,7 +63,17 @@ class Archive:
 
 def save_archive(result: FitResult, directory: Path, extra: Mapping[str, Any]) -> None:
     """Write `state.npz` and `result.json`; `extra` adds entries such as the list of files."""
+    save_state(result, directory)
+    save_summary(result, directory, extra)
+
+
+def save_state(result: FitResult, directory: Path) -> None:
+    """Write `state.npz`."""
     save_npz(directory / STATE_FILE, map_tensors(lambda t: t.detach().cpu(), _archive(result)))
+
+
+def save_summary(result: FitResult, directory: Path, extra: Mapping[str, Any]) -> None:
+    """Write `result.json`; `extra` adds entries such as the list of files."""
     text = json.dumps(summary(result) | dict(extra), indent=1, allow_nan=False, default=str)
     with atomic_path(directory / RESULT_FILE) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -26,7 +26,7 @@ from hrnfit.fit.mirror import (
     mirrored_expressions,
 )
 from hrnfit.fit.queued_coefficients import SkinRound, queued_round
-from hrnfit.fit.queued_skin import SkinPlan, skin_constants
+from hrnfit.fit.queued_skin import SkinConstants, SkinPlan, skin_constants
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import (
     LocalShape,
@@ -167,6 +167,7 @@ class _Problem:
         self._neutral = neutral_shape(scene.model, self._skin.texels, state.identity)
         self._means, self._precisions = self._priors(focal_deviation)
         self._visible = self._skin.look(state).seen.weight
+        self._constants: SkinConstants | None = None
 
     def _priors(self, focal_deviation: Tensor | None) -> tuple[Leaves, Leaves]:
         """Mean and inverse variance per leaf: the model's prior times one around the start."""
@@ -201,10 +202,12 @@ class _Problem:
 
     def round(self) -> SkinRound:
         """What stands still until the next `refresh`, for a linear model."""
-        free, s = self._free, self._settings
-        constants = skin_constants(
-            self._scene, self._state, free, s.size, self._skin, self._neutral, self._visible
-        )
+        free, s, skin = self._free, self._settings, self._skin
+        if self._constants is None:
+            self._constants = skin_constants(
+                self._scene, self._state, free, s.size, skin, self._neutral, self._visible
+            )
+        constants = self._constants._replace(visible=self._visible, light=skin.light)
         frame, focal = tuple(self._scene.sharing.frame.tolist()), "log_focal" in free
         plan = SkinPlan(frame, "pose" in free, focal, s.kernel_scale, s.evidence)
         return SkinRound(plan, constants, self._means, self._precisions)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import cast
 
+import torch
+
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.first_order_stage import FirstOrderSettings
 from hrnfit.fit.licensing import stated_part
@@ -56,4 +58,6 @@ def with_embedding(scene: Scene, recipe: Recipe, embedding: Embedding | None) ->
         check_embedding(embedding)
     if getattr(embedding, "training", False):
         raise ValueError("embedding: the network is in training mode; call its eval() first")
+    if isinstance(embedding, torch.nn.Module):
+        embedding = cast(Embedding, embedding.to(scene.device))  # in place, as torch does
     return replace(scene, embedding=embedding)

@@ -14,10 +14,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hrnfit.fit.archive import RESULT_FILE, finite, read_document, save_archive
+import torch
+
+from hrnfit.fit.archive import RESULT_FILE, finite, read_document, save_state, save_summary
 from hrnfit.fit.export_maps import write_maps
 from hrnfit.fit.export_meshes import write_meshes
 from hrnfit.fit.head_frame import exported_cameras
@@ -28,6 +32,7 @@ from hrnfit.fit.result import LEVELS, FitResult
 from hrnfit.io.cameras.opencv import write_opencv
 from hrnfit.io.image import png_bytes
 from hrnfit.render.backend import rasterizer
+from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.tree import write_bytes
 
 log = logging.getLogger(__name__)
@@ -100,39 +105,52 @@ def check_not_ours(directory: Path, names: Iterable[Path] = TOP) -> None:
 def write_parts(result: FitResult, directory: Path, progress: Progress) -> None:
     """Write every file of a result into an empty folder."""
     progress("meshes", 0.0)
-    write_meshes(result, directory / "meshes")
-    progress("maps", 0.2)
-    described = write_maps(result.maps, directory / "maps")
-    write_json(directory / "landmarks.json", landmarks_document(result))
-    write_opencv(directory / "cameras.json", exported_cameras(result))
-    if text := licence_text(result.provenance):
-        write_bytes(directory / LICENCES, text.encode())
-    progress("overlays", 0.35)
-    pictures = write_overlays(result, directory / "overlays", progress)
-    progress("report", 0.8)
-    write_report(result, pictures, directory / "report.html")
-    progress("archive", 0.9)
+    with ThreadPoolExecutor(2, thread_name_prefix="hrnfit-export") as beside:
+        write_meshes(result, directory / "meshes")
+        maps = beside.submit(write_maps, result.maps, directory / "maps")
+        state = beside.submit(save_state, result, directory)
+        write_json(directory / "landmarks.json", landmarks_document(result))
+        write_opencv(directory / "cameras.json", exported_cameras(result))
+        if text := licence_text(result.provenance):
+            write_bytes(directory / LICENCES, text.encode())
+        progress("overlays", 0.2)
+        pictures = write_overlays(result, directory / "overlays", progress)
+        progress("report", 0.75)
+        write_report(result, pictures, directory / "report.html")
+        progress("archive", 0.95)
+        described, _ = maps.result(), state.result()
     files = sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
-    save_archive(result, directory, {"maps": described, "files": [*files, "state.npz"]})
+    save_summary(result, directory, {"maps": described, "files": files})
     progress("done", 1.0)
 
 
 def write_overlays(
     result: FitResult, directory: Path, progress: Progress
 ) -> tuple[ViewPictures, ...]:
-    """`<view>_<level>.png` and `<view>_strip.png` for every view; the pictures for the report."""
-    renderer = rasterizer("cpu")
-    count = len(result.view_names)
+    """`<view>_<level>.png` and `<view>_strip.png` for every view; the pictures for the report.
+
+    Views are drawn side by side, which takes about 100 MB each, and written in their order.
+    """
+    renderer, count = rasterizer("cpu"), len(result.view_names)
     drawn: list[ViewPictures] = []
-    for view in range(count):
-        progress("overlays", 0.35 + 0.45 * view / count)
-        pictures = view_pictures(result, view, renderer)
-        stem = safe_stem(pictures.name)
-        for level in LEVELS:
-            write_bytes(directory / f"{stem}_{level}.png", png_bytes(overlay(pictures, level)))
-        write_bytes(directory / f"{stem}_strip.png", png_bytes(contact_strip(pictures)))
-        drawn.append(pictures)
+    # not the pool of the renderer's loops, which these threads wait for
+    with ThreadPoolExecutor(max(1, min(torch.get_num_threads(), count, 8))) as threads:
+        for found, files in threads.map(partial(_drawn, result, renderer), range(count)):
+            for name, content in files.items():
+                write_bytes(directory / name, content)
+            drawn.append(found)
+            progress("overlays", 0.2 + 0.55 * len(drawn) / count)
     return tuple(drawn)
+
+
+def _drawn(
+    result: FitResult, renderer: Rasterizer, view: int
+) -> tuple[ViewPictures, dict[str, bytes]]:
+    """Pictures of a view, and its files."""
+    pictures = view_pictures(result, view, renderer)
+    stem = safe_stem(pictures.name)
+    files = {f"{stem}_{level}.png": png_bytes(overlay(pictures, level)) for level in LEVELS}
+    return pictures, files | {f"{stem}_strip.png": png_bytes(contact_strip(pictures))}
 
 
 def landmarks_document(result: FitResult) -> dict[str, dict[str, list[list[float | None]]]]:

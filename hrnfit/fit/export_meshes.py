@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from jaxtyping import Float
@@ -17,11 +19,18 @@ TEXTURE_FILE = "albedo.png"
 
 def write_meshes(result: FitResult, directory: Path) -> None:
     """`{coarse,mid,fine}.obj` (world mm, vertex order of the model), `albedo.png`, `fine.glb`."""
-    texture = directory / TEXTURE_FILE
-    write_png(texture, result.maps.albedo)
-    for level in LEVELS:
-        write_obj(directory / f"{level}.obj", file_mesh(result.mesh(level)), texture)
-    write_mesh(directory / "fine.glb", file_mesh(result.mesh("fine"), result.maps.albedo))
+    texture, whole = directory / TEXTURE_FILE, file_mesh(result.mesh("fine"), result.maps.albedo)
+    tasks = [
+        partial(write_obj, directory / f"{level}.obj", file_mesh(result.mesh(level)), texture)
+        for level in LEVELS
+    ]
+    tasks += [
+        partial(write_mesh, directory / "fine.glb", whole),
+        partial(write_png, texture, result.maps.albedo),
+    ]
+    with ThreadPoolExecutor(len(tasks), thread_name_prefix="hrnfit-meshes") as threads:
+        for done in [threads.submit(task) for task in tasks]:
+            done.result()
 
 
 def file_mesh(mesh: MeshLevel, texture: Float[Tensor, "R R 3"] | None = None) -> Mesh:

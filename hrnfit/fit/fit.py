@@ -132,14 +132,14 @@ def fit(
             begun = replace(begun, scene=scene)
             prepared_seconds = time.perf_counter() - began
             deviation = begun.focal_deviation
-            done = Done(begun.state)
+            done = Done(begun.state, running="the first stage")
             for reached in each_stage(scene, begun.state, chosen, deviation, progress):
                 done = reached
             return record.result(begun, done, prepared_seconds)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            raise record.out_of_memory(error, begun, done, 0) from error
+            return record.rescued(error, begun, done, 0)
 
 
 def _recipe(

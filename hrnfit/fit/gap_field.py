@@ -1,7 +1,7 @@
 """The gap between model and surface as a smooth random field, and what its covariance makes of residuals.
 
 gap ~ Matern 3/2. A covariance K enters an energy as r^T K^-1 r. On the CPU by triangular solves with its
-Cholesky factor. On a GPU those are long chains of small steps, so K is inverted once and all that follows
+Cholesky factor. On a GPU those are long chains of small steps, so the factor is inverted once and all that follows
 are matrix products: K has a condition of 1e5 at most here (field 0.7 mm, noise 0.1 mm), which float64 bears.
 """
 
@@ -45,9 +45,9 @@ class Precision(Protocol):
 
 
 def precision_of(covariance: Float[Tensor, "P P"]) -> Precision:
-    """By its Cholesky factor on the CPU, by its inverse on a GPU."""
+    """By its Cholesky factor on the CPU, by that factor's inverse on a GPU."""
     if covariance.device.type == "cuda":
-        return InvertedCovariance.of(covariance)
+        return InvertedRoot.of(covariance)
     return FactoredCovariance(torch.linalg.cholesky(covariance))
 
 
@@ -74,25 +74,27 @@ class FactoredCovariance:
 
 
 @dataclass(frozen=True)
-class InvertedCovariance:
-    """A `Precision` that has the matrix itself."""
+class InvertedRoot:
+    """A `Precision` that has the inverse of the Cholesky factor: 3.3 ms for 2,560 points on an H100, 0.07 for a
+    product with 160 columns, where a triangular solve takes 0.9."""
 
-    inverse: Float[Tensor, "P P"]
+    whitening: Float[Tensor, "P P"]
 
     @staticmethod
-    def of(covariance: Float[Tensor, "P P"]) -> InvertedCovariance:
+    def of(covariance: Float[Tensor, "P P"]) -> InvertedRoot:
         """Without waiting for the device: the matrix is positive definite by its noise."""
         factor, _ = torch.linalg.cholesky_ex(covariance)
-        return InvertedCovariance(torch.cholesky_inverse(factor))
+        eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+        return InvertedRoot(torch.linalg.solve_triangular(factor, eye, upper=False))
 
     def solved(self, residual: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        return self.inverse @ residual
+        return self.whitening.T @ (self.whitening @ residual)
 
     def square(self, residual: Float[Tensor, "P"]) -> Float[Tensor, ""]:
-        return residual @ (self.inverse @ residual)
+        return (self.whitening @ residual).square().sum()
 
     def products(
         self, jacobian: Float[Tensor, "P n"], residual: Float[Tensor, "P"]
     ) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n"]]:
-        pulled = self.inverse @ jacobian
-        return pulled.T @ jacobian, pulled.T @ residual
+        white = self.whitening @ jacobian
+        return white.T @ white, white.T @ (self.whitening @ residual)

@@ -29,10 +29,13 @@ from hrnfit.solve.recorded import replayed
 from hrnfit.solve.solver import Leaves, Solution
 from hrnfit.state import FaceState
 
+WINDOW_STEP = 64
+"""Windows are extended to multiples of so many px: their size follows the face, recordings want few sizes."""
+
 
 def recordable(scene: Scene) -> bool:
-    """Whether stages of this scene run as recordings: on CUDA, with a renderer that can be recorded."""
-    if scene.device.type != "cuda":
+    """Whether stages of this scene run as recordings: on CUDA in float32, with a renderer that can be recorded."""
+    if scene.device.type != "cuda" or scene.model.uv.dtype != torch.float32:
         return False
     from hrnfit.render.cuda import CudaRasterizer  # local: triton
 
@@ -157,12 +160,18 @@ def _held(
 ) -> tuple[SkinViews, BorderTensors]:
     """What stands still during the stage, in memory that is the same in the next fit of these shapes."""
     windows = scene.windows(settings.size)
+    size = windows.size
+    beyond = -size % WINDOW_STEP
+    images = torch.nn.functional.pad(
+        windows.images.movedim(-1, 1), (0, beyond, 0, beyond), mode="replicate"
+    )
     frames = len(state.expression)
     with torch.no_grad():
         coarse = scene.model.shape(state.identity[None].expand(frames, -1), state.expression)
         inputs = (
-            windows.images,
-            windows.masks,
+            images,
+            torch.nn.functional.pad(windows.masks, (0, beyond, 0, beyond)),
+            images.new_full((), size),
             windows.K,
             windows.T_cam_world,
             state.camera,
@@ -176,13 +185,20 @@ def _held(
             *border,
         )
         held = replayed(("map views", settings.blur), partial(_hold, settings.blur), inputs)
-    return SkinViews(*held[:10]), BorderTensors(*held[10:])
+    return SkinViews(*held[:11]), BorderTensors(*held[11:])
 
 
 def _hold(
-    blur: float, images: Tensor, masks: Tensor, K: Tensor, T: Tensor, camera: Tensor, *rest: Tensor
+    blur: float,
+    images: Float[Tensor, "V 3 S S"],
+    masks: Float[Tensor, "V S S"],
+    size: Tensor,
+    K: Tensor,
+    T: Tensor,
+    camera: Tensor,
+    *rest: Tensor,
 ) -> tuple[Tensor, ...]:
     """Fields of `SkinViews`, then of `BorderTensors`."""
-    channels = encoded_windows(images, masks, blur)
+    channels = encoded_windows(images.movedim(1, -1), masks, blur).movedim(1, -1).contiguous()
     T_cam_world = pose_matrix(camera, T)
-    return channels, K.clone(), T_cam_world, *(x.clone() for x in rest)
+    return channels, size.clone(), K.clone(), T_cam_world, *(x.clone() for x in rest)

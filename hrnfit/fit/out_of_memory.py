@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,13 +37,28 @@ class OutOfMemoryError(MemoryError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory was short, of a GPU or of the host."""
+    """Whether an exception says that memory was short, of a GPU or of the host, or came from one that does: a
+    recording that is broken off raises another."""
+    return any(_says_so(one) for one in _chain(error))
+
+
+def _says_so(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     said = str(error)
     return isinstance(error, RuntimeError) and (
         "out of memory" in said or "can't allocate memory" in said or "not enough memory" in said
     )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from."""
+    seen: set[int] = set()
+    here: BaseException | None = error
+    while here is not None and id(here) not in seen:
+        seen.add(id(here))
+        yield here
+        here = here.__cause__ or here.__context__
 
 
 @dataclass(frozen=True)
@@ -84,10 +100,6 @@ class Shortage:
 
 def release_frames(error: BaseException) -> None:
     """Forget the local variables of an error's frames, and of those it came from: they hold tensors."""
-    seen: set[int] = set()
-    here: BaseException | None = error
-    while here is not None and id(here) not in seen:
-        seen.add(id(here))
-        if here.__traceback__ is not None:
-            traceback.clear_frames(here.__traceback__)
-        here = here.__cause__ or here.__context__
+    for one in _chain(error):
+        if one.__traceback__ is not None:
+            traceback.clear_frames(one.__traceback__)

@@ -62,13 +62,18 @@ def queued_round(
 ) -> Callable[[Leaves], Solution]:
     """One round of a solve over leaves, decided on their device; the CPU too. For linear models."""
 
+    unknowns: list[Unknowns] = []  # the same in all rounds
+
     def solve(leaves: Leaves) -> Solution:
         skin.refresh(leaves if swap is None else with_mirror(leaves, swap))
         blocks, fixed = (), {}
         if held is not None:
             held.refresh({name: leaf.cpu() for name, leaf in leaves.items()})
             blocks, fixed = held.blocks, held.fixed
-        problem = packed_problem(skin.round(), leaves, swap, blocks, fixed)
+        now = skin.round()
+        if not unknowns:
+            unknowns.append(unknowns_of(now, leaves, swap))
+        problem = packed_problem(now, unknowns[0], blocks, fixed)
         return solver.minimize_packed(problem, leaves, bounds)
 
     return solve
@@ -85,31 +90,42 @@ class _Prior(NamedTuple):
     """The same, in the order of `skin_equations`."""
 
 
-def packed_problem(
-    skin: SkinRound,
-    leaves: Leaves,
-    swap: MirrorImage | None,
-    blocks: Blocks,
-    fixed: Leaves,
-) -> PackedProblem:
-    """The problem of a round over the leaves, on their device.
+@dataclass(frozen=True)
+class Unknowns:
+    """What is solved for, and what follows from it."""
 
-    swap: the mirror images' expressions where mirror images are views. blocks: held landmarks, which read
-    the leaves and those in `fixed`.
-    """
-    own = Layout.of(leaves)
-    everything = leaves if swap is None else with_mirror(leaves, swap)
-    full, device = Layout.of(everything), next(iter(leaves.values())).device
+    own: Layout
+    """Of the leaves."""
+    full: Layout
+    """Of the unknowns of all views, mirror images included."""
+    prior: _Prior
+
+
+def unknowns_of(skin: SkinRound, leaves: Leaves, swap: MirrorImage | None) -> Unknowns:
+    """Of a problem over the leaves. swap: the mirror images' expressions where mirror images are views."""
+    own, device = Layout.of(leaves), next(iter(leaves.values())).device
+    full = own if swap is None else Layout.of(with_mirror(leaves, swap))
     spread = torch.eye(own.size) if swap is None else mirror_matrix(own, swap)
-    spread = spread.to(device, torch.float64)
-    order = _order(full, skin.plan).to(device)
-    prior = _Prior(full.pack(skin.means), full.pack(skin.precisions), spread, spread[order])
-    trees = (skin.constants, prior, tuple(blocks), fixed)
+    spread = spread.double()
+    mean, precision = full.pack(skin.means), full.pack(skin.precisions)
+    prior = _Prior(mean, precision, spread, spread[_order(full, skin.plan)])
+    return Unknowns(own, full, _mapped(lambda t: t.to(device), prior))
+
+
+def packed_problem(
+    skin: SkinRound, unknowns: Unknowns, blocks: Blocks, fixed: Leaves
+) -> PackedProblem:
+    """The problem of a round, on the device of the unknowns.
+
+    blocks: held landmarks, which read the leaves and those in `fixed`.
+    """
+    own, full, device = unknowns.own, unknowns.full, unknowns.prior.mean.device
+    trees = (skin.constants, unknowns.prior, tuple(blocks), fixed)
     trees = _mapped(lambda t: t.to(device), trees)
-    plan = skin.plan
+    plan, hollow = skin.plan, _mapped(_hollow, trees)
 
     def linearize(x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        constants, prior, blocks, fixed = _rebuilt(trees, tensors)
+        constants, prior, blocks, fixed = _rebuilt(hollow, tensors)
         found = _linearized(plan, full, x, constants, prior)
         for block in blocks:
             parts = _landmarks(block, own, x, fixed)
@@ -183,6 +199,11 @@ def _tensors(tree: Any) -> tuple[Tensor, ...]:
     found: list[Tensor] = []
     _mapped(lambda t: found.append(t) or t, tree)
     return tuple(found)
+
+
+def _hollow(tensor: Tensor) -> Tensor:
+    """Its shape without its memory: a recording keeps this."""
+    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
 
 
 def _rebuilt(tree: Tree, tensors: Sequence[Tensor]) -> Tree:

@@ -24,7 +24,12 @@ from torch import Tensor
 from hrnfit.energy.shared_albedo import TexelSource, TexelViews, consensus, read_texels
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import LocalShape, SharedSkin
-from hrnfit.geometry.rotation import left_jacobian, pose_matrix, skew
+from hrnfit.geometry.rotation import (
+    pose_matrix,
+    rigid_matrix,
+    rotation_with_jacobian,
+    skew,
+)
 from hrnfit.state import FaceState
 
 
@@ -123,7 +128,9 @@ def skin_equations(
     """Normal equations at leaves, float64; leaves that are not free are empty along their last axis, or
     those of the constants."""
     frame = list(plan.frame)
-    T_world_head = pose_matrix(pose, c.pose_reference)
+    turned, turn = rotation_with_jacobian(pose[:, :3])
+    reference = c.pose_reference
+    T_world_head = rigid_matrix(turned @ reference[:, :3, :3], reference[:, :3, 3] + pose[:, 3:])
     T = c.T_cam_world @ torch.stack([T_world_head[f] for f in frame])
     K = torch.cat([c.K[:, :, :2] * log_focal.exp()[:, None, None], c.K[:, :, 2:]], 2)
     like = c.still
@@ -135,9 +142,11 @@ def skin_equations(
     seen = read_texels(TexelSource(c.channels), K.to(like), x_cam, x_cam, None)
     agreed = consensus(TexelViews(seen.colour, seen.jacobian, c.visible), c.light, plan.scale)
     weight = agreed.weight * (plan.evidence / agreed.seen)
-    C = seen.jacobian @ R[:, None]
-    sideways = (seen.jacobian[..., :2] @ x_cam[..., :2, None])[..., 0] if plan.focal else None
-    own = _own_columns(plan, c, head, T_world_head, pose)
+    C = small_product(seen.jacobian, R[:, None])
+    sideways = None
+    if plan.focal:
+        sideways = (seen.jacobian[..., :2] * x_cam[..., None, :2]).sum(-1)
+    own = _own_columns(plan, c, head, T_world_head[:, :3, :3].mT, turn)
     moments = _Moments.of(c.of_frame, C, weight, agreed.residual, sideways)
     hessian, gradient = _products(c.identity, own, moments)
     return SkinEquations(
@@ -149,16 +158,15 @@ def _own_columns(
     plan: SkinPlan,
     c: SkinConstants,
     head: Float[Tensor, "T P 3"],
-    T_world_head: Float[Tensor, "T 4 4"],
-    pose: Float[Tensor, "T 6"],
+    R_head_world: Float[Tensor, "T 3 3"],
+    turn: Float[Tensor, "T 3 3"],
 ) -> Float[Tensor, "T P 3 k"]:
-    """Derivative of the head-frame texels in the unknowns of their frame."""
+    """Derivative of the head-frame texels in the unknowns of their frame. turn: left Jacobian of the pose."""
     parts = [c.expression.expand(len(head), *c.expression.shape)]
     if plan.pose:
-        R = T_world_head[:, :3, :3].mT
-        turn = (R @ left_jacobian(pose[:, :3])).to(head)
-        parts.append(-skew(head) @ turn[:, None])
-        parts.append(R.to(head)[:, None].expand(*head.shape, 3))
+        about = (R_head_world @ turn).to(head)
+        parts.append(small_product(skew(-head), about[:, None]))
+        parts.append(R_head_world.to(head)[:, None].expand(*head.shape, 3))
     return torch.cat(parts, -1)
 
 
@@ -182,23 +190,35 @@ class _Moments(NamedTuple):
     ) -> _Moments:
         weighted = weight[..., None, None] * C
         total = weight.sum(0).clamp_min(1e-12)
-        squares = _by_frame(of_frame, weighted.mT @ C)
+        squares = _by_frame(of_frame, small_product(weighted.mT, C))
         pulled = _by_frame(of_frame, weighted)
         share = pulled / total[:, None, None]
-        curvature = -(pulled.mT[:, None] @ share[None])
+        curvature = -small_product(pulled.mT[:, None], share[None])
         curvature.diagonal(dim1=0, dim2=1).add_(squares.movedim(0, -1))
-        slope = _by_frame(of_frame, (weighted.mT @ residual[..., None])[..., 0])
+        slope = _by_frame(of_frame, (weighted * residual[..., None]).sum(-2))
         if sideways is None:
             return _Moments(curvature, slope, None)
         pushed = weight[..., None] * sideways  # (V, P, 3)
-        mixed = (weighted.mT @ sideways[..., None])[..., 0]  # (V, P, 3)
-        mixed = of_frame[:, None, None] * mixed.movedim(0, -1) - share.mT @ pushed.movedim(0, -1)
+        mixed = (weighted * sideways[..., None]).sum(-2)  # (V, P, 3)
+        mixed = of_frame[:, None, None] * mixed.movedim(0, -1) - small_product(
+            share.mT, pushed.movedim(0, -1)
+        )
         flat, root = pushed.flatten(1), total.rsqrt()
         among = torch.diag((flat * sideways.flatten(1)).sum(1))
         flat = (pushed * root[:, None]).flatten(1)
         return _Moments(
             curvature, slope, (mixed, among - flat @ flat.T, (pushed * residual).sum((1, 2)))
         )
+
+
+def small_product(
+    a: Float[Tensor, "*#B m 3"], b: Float[Tensor, "*#B 3 k"]
+) -> Float[Tensor, "*B m k"]:
+    """a @ b for very many small matrices: three passes over the result, where a batched product of 18,000
+    3 x 3 matrices takes 35 us on an H100 and these 10."""
+    out = a[..., 0, None] * b[..., None, 0, :]
+    out = torch.addcmul(out, a[..., 1, None], b[..., None, 1, :])
+    return torch.addcmul(out, a[..., 2, None], b[..., None, 2, :])
 
 
 def _by_frame(
@@ -214,13 +234,15 @@ def _products(
     """The columns on both sides of the moments."""
     frames, M = len(own), moments.curvature
     flat, columns = shared.flatten(0, 1), own.flatten(1, 2)  # (3P, I), (T, 3P, k)
-    rows = [[flat.T @ (M.sum((0, 1)) @ shared).flatten(0, 1)]]
+    rows = [[flat.T @ small_product(M.sum((0, 1)), shared).flatten(0, 1)]]
     mixed = M.sum(0)  # what identity, in all frames alike, has to do with frame f
-    rows[0] += [flat.T @ (mixed[f] @ own[f]).flatten(0, 1) for f in range(frames)]
+    rows[0] += [flat.T @ small_product(mixed[f], own[f]).flatten(0, 1) for f in range(frames)]
     for f in range(frames):
         here = [rows[0][1 + f].mT]
         here += [rows[1 + g][1 + f].mT for g in range(f)]
-        here += [columns[f].T @ (M[f, g] @ own[g]).flatten(0, 1) for g in range(f, frames)]
+        here += [
+            columns[f].T @ small_product(M[f, g], own[g]).flatten(0, 1) for g in range(f, frames)
+        ]
         rows.append(here)
     slopes = [flat.T @ moments.slope.sum(0).flatten()]
     slopes += [columns[f].T @ moments.slope[f].flatten() for f in range(frames)]

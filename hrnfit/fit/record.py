@@ -15,21 +15,19 @@ import torch
 import hrnfit
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
+from hrnfit.fit.fallback import alone, give_back, on_the_cpu
 from hrnfit.fit.input_hashes import input_hashes
 from hrnfit.fit.licensing import detector_parts, licence_record, solver_parts
 from hrnfit.fit.out_of_memory import OutOfMemoryError, Shortage, is_out_of_memory
 from hrnfit.fit.prepare import Prepared
 from hrnfit.fit.recipe import Recipe
 from hrnfit.fit.result import FitResult, StageReport
-from hrnfit.fit.scene import Scene
 from hrnfit.fit.stages import Done
 from hrnfit.licences import Part
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.load import Images
-from hrnfit.render.backend import rasterizer
 from hrnfit.solve.solver import Outcome
 from hrnfit.state import FaceState
-from hrnfit.tree import map_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,23 +64,32 @@ class Record:
                 {**self.provenance, **self._licences(begun, done), "start": begun.started},
             )
 
-    def out_of_memory(
+    def rescued(
         self, error: Exception, begun: Prepared | None, done: Done | None, needed: int
-    ) -> OutOfMemoryError:
-        """The error of a fit that ran out of memory, with the stages that were finished as a result."""
+    ) -> FitResult:
+        """What can be made of a fit that ran out of memory: its result when only the last step is missing.
+
+        Otherwise raises OutOfMemoryError, with the stages that were finished as a result of their own.
+        """
         during = "the start" if done is None else done.running or "the assembly of the result"
         shortage = Shortage.of(error, self.device, during, needed)
         partial = None
-        if begun is not None and done is not None and done.reports:
-            partial = self._salvaged(begun, done, during)
-        return OutOfMemoryError(shortage.message(partial is not None), partial)
+        if begun is not None and done is not None and alone():
+            if done.reports or not done.running:
+                partial = self._on_the_cpu(begun, done, during)
+            if partial is not None and not done.running:
+                return partial
+        raise OutOfMemoryError(shortage.message(partial is not None), partial) from error
 
-    def _salvaged(self, begun: Prepared, done: Done, during: str) -> FitResult | None:
+    def _on_the_cpu(self, begun: Prepared, done: Done, during: str) -> FitResult | None:
         """The result of the finished stages, assembled on the CPU; None when even that has no memory."""
-        told = f"memory ran out during {during}: what comes from there on is missing"
-        there = replace(begun, scene=on_the_cpu(begun.scene))
-        ended = replace(done, state=done.state.to("cpu"), warnings=(*done.warnings, told))
+        told = f"memory ran out during {during}: "
+        told += "what comes from there on is missing" if done.running else "it was done on the CPU"
         try:
+            give_back(self.device)
+            there = replace(begun, scene=on_the_cpu(begun.scene))
+            state = done.state.to("cpu")
+            ended = replace(done, state=state, warnings=(*done.warnings, told))
             return self.result(there, ended, 0.0)
         except Exception as again:
             if not is_out_of_memory(again):
@@ -92,17 +99,6 @@ class Record:
     def _licences(self, begun: Prepared, done: Done) -> dict[str, Any]:
         used = (*detector_parts(begun.detector), *solver_parts(self.recipe, done.reports))
         return licence_record((*self.parts, *used), self.commercial)
-
-
-def on_the_cpu(scene: Scene) -> Scene:
-    """The scene with its constants on the CPU, and nothing computed yet."""
-    views, sharing, deretouched = map_tensors(
-        lambda tensor: tensor.cpu(), (scene.views, scene.sharing, scene.deretouched)
-    )
-    cpu = torch.device("cpu")
-    return Scene(
-        views, scene.model.to(cpu), sharing, rasterizer("cpu", cpu), cpu, deretouched=deretouched
-    )
 
 
 def _finite(state: FaceState) -> bool:

@@ -12,20 +12,15 @@ doubles per node of a deformation map, 34 of a displacement map.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.energy import skin_plain
 from hrnfit.energy.light_field import light_field
-from hrnfit.energy.shared_albedo import (
-    Consensus,
-    TexelSource,
-    TexelViews,
-    column_blocks,
-    consensus,
-    read_texels,
-)
+from hrnfit.energy.shared_albedo import Consensus, TexelViews, centred_columns
 from hrnfit.fit.border_tensors import BorderTensors, border_equations, packed, unpacked
 from hrnfit.fit.free_map import FreeMap
 from hrnfit.fit.map_border import OTHERS
@@ -62,7 +57,7 @@ class MapIteration:
         leaves = dict(zip(self.names, values, strict=True))
         place, seen = self._look(leaves)
         light = self._light(place, seen)
-        agreed = consensus(seen, light, self.settings.kernel_scale)
+        agreed = skin_operations(light.device).agreement(seen, light, self.settings.kernel_scale)
         equations = self._equations(leaves, place, seen, agreed)
         kept = (light, *_flat(equations))
         here = self._energies(leaves, agreed)
@@ -93,24 +88,39 @@ class MapIteration:
         name, *border = self.names
         step = {name: self._leaf(change, leaves[name]), **unpacked(others, leaves, tuple(border))}
         there = moved(leaves, step, self.limits, shrink.to(leaves[name]))
-        agreed = consensus(self._look(there)[1], light, self.settings.kernel_scale)
+        on = skin_operations(light.device)
+        agreed = on.agreement(self._look(there)[1], light, self.settings.kernel_scale)
         energy = self._energies(there, agreed).sum()
         return torch.stack([energy, left]), tuple(there[n] for n in self.names)
 
     def _look(self, leaves: Leaves) -> tuple[SkinPlace, TexelViews]:
+        """The derivatives are in the head frame."""
         views, c = self.views, self.constants
         place = skin_place(views, leaves, c.texels, c.operator, c.faces)
-        size = views.channels.shape[-1]
-        depth = self.rasterizer.rasterize(place.points, c.faces, size, size).depth
-        source = TexelSource(views.channels)
-        seen = read_texels(source, place.K, place.x_cam, place.normals_cam, depth)
-        return place, TexelViews(seen.colour, seen.jacobian, seen.weight * c.compared)
+        S = views.channels.shape[1]
+        depth = self.rasterizer.rasterize(place.points, c.faces, S, S).depth
+        seen = skin_operations(depth.device).read_skin(
+            views.channels,
+            views.size,
+            place.K,
+            place.T_cam_head[:, :3],
+            place.of_view,
+            place.head,
+            place.normals,
+            depth,
+            c.compared,
+        )
+        return place, seen
 
     def _light(self, place: SkinPlace, seen: TexelViews) -> Float[Tensor, "V P 3"]:
         s = self.settings
         if s.offset <= 0:
             return torch.zeros_like(seen.colour)
-        return light_field(seen, place.normals_cam, self.constants.texels, s.offset, s.kernel_scale)
+        normals_cam = place.normals[place.of_view] @ place.T_cam_head[:, :3, :3].mT
+        agree = skin_operations(normals_cam.device).agreement
+        return light_field(
+            seen, normals_cam, self.constants.texels, s.offset, s.kernel_scale, agree=agree
+        )
 
     def _energies(self, leaves: Leaves, agreed: Consensus) -> Float[Tensor, "3"]:
         """Data, smoothness, prior of the border."""
@@ -124,9 +134,8 @@ class MapIteration:
     ) -> MapEquations:
         c, k = self.constants, self.free.grid.channels
         columns = self._columns(place, seen)
-        blocks, pull, centred = column_blocks(columns, agreed)
-        square = c.texels.square(torch.cat([blocks.flatten(1), pull], dim=1)).movedim(-1, 0)
-        square = square.contiguous()
+        on = skin_operations(columns.device)
+        square = on.texel_equations(columns, agreed, c.texels)
         nodes = self.free.grid.nodes
         data = assembled(square[: k * k], c.ramps).view(9, k, k, nodes, nodes)
         stencil = Stencil(data + c.regulariser.blocks, c.regulariser.form)
@@ -137,6 +146,7 @@ class MapIteration:
             q = self.border.prior.new_zeros
             outer = (q(0, k, nodes, nodes), q(0, 0), q(0))
         else:
+            centred = centred_columns(columns, agreed)
             outer = border_equations(
                 own, centred, agreed, self.border, self._moved(leaves), c.texels, c.ramps
             )
@@ -149,24 +159,27 @@ class MapIteration:
 
     def _columns(self, place: SkinPlace, seen: TexelViews) -> Float[Tensor, "V P 3 k"]:
         """As `FreeMap.columns`, rows in `MapConstants.basis`."""
-        by_position = seen.jacobian @ place.R_cam_head[:, None]
         if self.free.name == "deformation":
-            return by_position
-        along = by_position @ place.normals_head[self.views.frame][..., None]
+            return seen.jacobian
+        along = seen.jacobian @ place.normals[place.of_view][..., None]
         own = self.constants.basis.T[self.views.row].to(along)
         return along * own[:, None, None, :]
 
     def _border_columns(
         self, leaves: Leaves, place: SkinPlace, seen: TexelViews
     ) -> Float[Tensor, "V P 3 o"] | None:
-        J, frame, parts = seen.jacobian, self.views.frame, []
+        frame, parts = self.views.frame, []
+        if not {"pose", "log_focal"} & set(leaves):
+            return None
+        R, t = place.T_cam_head[:, :3, :3], place.T_cam_head[:, None, :3, 3]
+        J, x_cam = seen.jacobian @ R.mT[:, None], place.head[place.of_view] @ R.mT + t
         if "pose" in leaves:
             rotation = leaves["pose"][frame, :3]
             head, T = place.T_world_head[frame], self.views.T_cam_world
-            parts.append(pose_columns(J, place.x_cam, T, head, rotation))
+            parts.append(pose_columns(J, x_cam, T, head, rotation))
         if "log_focal" in leaves:
-            parts.append(focal_columns(J, place.x_cam))
-        return torch.cat(parts, dim=-1) if parts else None
+            parts.append(focal_columns(J, x_cam))
+        return torch.cat(parts, dim=-1)
 
     def _moved(self, leaves: Leaves) -> Float[Tensor, "q"]:
         names = tuple(n for n in OTHERS if n in leaves)
@@ -192,3 +205,12 @@ def _flat(equations: MapEquations) -> tuple[Tensor, ...]:
     """Inverse of `MapIteration._unflat`."""
     e = equations
     return (e.stencil.blocks, e.gradient, e.stiffness, e.coupling, e.corner, e.corner_gradient)
+
+
+def skin_operations(device: torch.device) -> Any:
+    """The module of the shared albedo's operations on a device."""
+    if device.type == "cuda":
+        from hrnfit.energy import skin_cuda  # local: triton
+
+        return skin_cuda
+    return skin_plain

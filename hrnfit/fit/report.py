@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
+
+import torch
 
 from hrnfit.fit.curves import stage_curves
 from hrnfit.fit.licensing import recorded_parts
@@ -48,7 +52,9 @@ def write_report(result: FitResult, pictures: Sequence[ViewPictures], path: Path
 def report_page(result: FitResult, pictures: Sequence[ViewPictures]) -> str:
     """The whole page as text."""
     subject = ", ".join(result.view_names[:3]) + (" …" if len(result.view_names) > 3 else "")
-    views = "".join(view_figure(result, i, one) for i, one in enumerate(pictures))
+    # pictures are shrunk and encoded side by side
+    with ThreadPoolExecutor(max(1, min(torch.get_num_threads(), len(pictures), 8))) as threads:
+        views = "".join(threads.map(partial(view_figure, result), range(len(pictures)), pictures))
     return Template(_template("report.html")).substitute(
         title=escape(f"hrnfit: {subject}"),
         heading=escape(f"One face from {_count(len(result.view_names), 'photograph')}"),

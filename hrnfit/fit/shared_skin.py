@@ -30,6 +30,7 @@ from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import left_jacobian, skew
 from hrnfit.model.face_model import FaceModel
 from hrnfit.prediction import Prediction
+from hrnfit.solve.recorded import replayed
 from hrnfit.state import FaceState
 
 
@@ -138,7 +139,7 @@ class SharedSkin:
         s = self._settings
         if s.offset <= 0:
             return look
-        self._light = light_field(
+        self._light = _recorded_light(
             look.seen, look.normals_cam, self.texels, s.offset, s.kernel_scale
         )
         return replace(look, agreed=self._consensus(look.seen))
@@ -155,6 +156,20 @@ class SharedSkin:
 
     def _consensus(self, seen: TexelViews) -> Consensus:
         return consensus(seen, self._light, self._settings.kernel_scale)
+
+
+def _recorded_light(
+    seen: TexelViews, normals: Float[Tensor, "V P 3"], texels: Texels, sigma: float, scale: float
+) -> Float[Tensor, "V P 3"]:
+    """`light_field`, by one launch on a GPU: some 400 small kernels, 5 to 12 ms of its host's time."""
+
+    def field(colour: Tensor, jacobian: Tensor, weight: Tensor, normals: Tensor) -> tuple[Tensor]:
+        return (light_field(TexelViews(colour, jacobian, weight), normals, texels, sigma, scale),)
+
+    # the recording holds the texels: no others take their place in memory
+    key = ("light field", id(texels.flat), sigma, scale)
+    inputs = (seen.colour, seen.jacobian, seen.weight, normals)
+    return replayed(key, field, inputs)[0].clone()
 
 
 class LocalShape(NamedTuple):

@@ -22,8 +22,10 @@ from hrnfit.solve.solver import Leaves
 class SkinViews(NamedTuple):
     """What a stage does not move, as tensors: photographs' windows, cameras, the coarse face."""
 
-    channels: Float[Tensor, "V 10 S S"]
-    """Of `TexelSource`."""
+    channels: Float[Tensor, "V S S 10"]
+    """Of `TexelSource`, last; beyond the window nothing is seen."""
+    size: Float[Tensor, ""]
+    """Of the window, px: at most S, so that windows of nearly one size share their recordings."""
     K: Float[Tensor, "V 3 3"]
     """Windows' intrinsics before `log_focal`."""
     T_cam_world: Float[Tensor, "V 4 4"]
@@ -47,10 +49,13 @@ class SkinPlace(NamedTuple):
     """Vertices in every window, px and mm of depth."""
     K: Float[Tensor, "V 3 3"]
     T_world_head: Float[Tensor, "T 4 4"]
-    x_cam: Float[Tensor, "V P 3"]
-    normals_head: Float[Tensor, "T P 3"]
-    normals_cam: Float[Tensor, "V P 3"]
-    R_cam_head: Float[Tensor, "V 3 3"]
+    T_cam_head: Float[Tensor, "V 4 4"]
+    head: Float[Tensor, "F P 3"]
+    normals: Float[Tensor, "F P 3"]
+    """Texels and unit normals of the mid surface in the head frame: of every frame, or of every view where
+    views show heights of their own."""
+    of_view: Int[Tensor, "V"]
+    """Which of these each view shows."""
 
 
 def skin_place(
@@ -68,23 +73,16 @@ def skin_place(
     vertices = views.coarse + operator(leaves.get("deformation", views.deformation))
     normals = texels.interpolate(vertex_normals(vertices, faces))
     normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    head = texels.interpolate(vertices)[views.frame]
+    head, of_view = texels.interpolate(vertices), views.frame
     if "displacement" in leaves:
         height = row_heights(leaves["displacement"], texels)[views.row]
-        head = head + height[..., None] * normals[views.frame]
-    R, t = T[:, :3, :3], T[:, None, :3, 3]
-    of_vertices = vertices[views.frame] @ R.mT + t
+        normals = normals[views.frame]
+        head = head[views.frame] + height[..., None] * normals
+        of_view = torch.arange(len(K), device=K.device)
+    of_vertices = vertices[views.frame] @ T[:, :3, :3].mT + T[:, None, :3, 3]
     depth = of_vertices[..., 2:]
     points = torch.cat([(of_vertices / depth) @ K[:, :2].mT, depth], dim=-1)
-    return SkinPlace(
-        points,
-        K,
-        T_world_head,
-        head @ R.mT + t,
-        normals,
-        normals[views.frame] @ R.mT,
-        R,
-    )
+    return SkinPlace(points, K, T_world_head, T, head, normals, of_view)
 
 
 def row_heights(displacement: Float[Tensor, "K H W"], texels: Texels) -> Float[Tensor, "K P"]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.fit.coefficient_stage import CoefficientSettings, solve_coefficients
+from hrnfit.fit.fallback import solved_where_it_fits
 from hrnfit.fit.first_order_stage import FirstOrderSettings, solve_first_order
 from hrnfit.fit.map_stage import solve_map
 from hrnfit.fit.recipe import Recipe, Stage
@@ -85,7 +87,15 @@ def each_stage(
             continue
         yield Done(state, tuple(reports), tuple(warnings), f"stage {stage.name!r}")
         show = _reporter(callback, stage, i, len(recipe.stages))
-        solved, solution = _solve(scene, state, stage, recipe, focal_deviation, show)
+        solved, solution, where = solved_where_it_fits(
+            partial(_solve, stage=stage, recipe=recipe, focal_deviation=focal_deviation, show=show),
+            scene,
+            state,
+        )
+        if where:
+            warnings.append(
+                f"stage {stage.name!r} did not fit into the memory of {scene.device}: it ran {where}"
+            )
         gone = lost_views(scene, solved)
         if gone:
             gone -= lost_views(scene, state)

@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hrnfit.fit.gap_field import matern, precision_of
+from hrnfit.fit.gap_field import InvertedRoot, matern, precision_of
+from hrnfit.fit.queued_surface import surface_problem
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import LocalShape, SharedSkin, local_shape, neutral_shape
 from hrnfit.geometry.mesh import vertex_normals
@@ -37,7 +38,7 @@ from hrnfit.geometry.rotation import (
 from hrnfit.metrics import Surface
 from hrnfit.model.deformation_inverse import fit_map_on
 from hrnfit.solve.block import Layout, NormalEquations
-from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
+from hrnfit.solve.levenberg_marquardt import Bounds, LevenbergMarquardt
 from hrnfit.solve.solver import Leaves, Outcome, Solution, joined_rounds
 from hrnfit.state import FaceState
 
@@ -97,7 +98,7 @@ def solve_surface(
     leaves = problem.start()
     if problem.empty:
         return state, Solution(leaves, Outcome.CONVERGED, 0, (0.0,))
-    bounds = {}
+    bounds: dict[str, tuple[float, float]] = {}
     if scene.model.expression_is_blendshape:
         bounds["expression"] = (0.0, 1.0)
     solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-6)
@@ -105,7 +106,7 @@ def solve_surface(
     for k in range(settings.rounds):
         noise = settings.noise * max(1.0, settings.anneal * ANNEALING**k)
         problem.match(leaves, noise)
-        solution = solver.minimize_function(problem.linearize, problem.energy, leaves, bounds)
+        solution = problem.solved(solver, leaves, bounds)
         leaves = solution.leaves
         solutions.append(solution)
     return problem.refitted(leaves), joined_rounds(solutions, time.perf_counter() - began)
@@ -167,6 +168,16 @@ class _Refit:
         frames = len(self._state.expression)
         covariance = self._gap + torch.diag(self._variance / frames)
         self._precision = precision_of(covariance)
+
+    def solved(self, solver: LevenbergMarquardt, leaves: Leaves, bounds: Bounds) -> Solution:
+        """The optimum against the points last matched."""
+        if not isinstance(self._precision, InvertedRoot):
+            return solver.minimize_function(self.linearize, self.energy, leaves, bounds)
+        w, priors = self._precision.whitening, self._deviations()
+        problem = surface_problem(
+            leaves, priors, self._across, self._on_surface, self._variance, w, self._shapes
+        )
+        return solver.minimize_packed(problem, leaves, bounds)
 
     def _expanded(self, leaves: Leaves) -> list[LocalShape]:
         """The model around the face of each frame."""

@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 
 from hrnfit.fit.device import current_device
+from hrnfit.fit.fallback import beside_others
 from hrnfit.solve.recorded import lent_recordings
 
 
@@ -114,4 +115,5 @@ def _place(device: torch.device, alone: bool) -> Generator[None]:
         if device.type == "cuda" and not alone:
             stack.enter_context(torch.cuda.stream(torch.cuda.Stream(device)))
             stack.enter_context(lent_recordings())
+            stack.enter_context(beside_others())
         yield

@@ -7,10 +7,13 @@ from importlib.util import find_spec
 
 import torch
 
+DEVICES = frozenset({"cuda"})
+"""Types of devices that the kernels are compiled for; tests add the CPU, where an interpreter runs them."""
+
 
 def has_kernels(device: torch.device) -> bool:
     """True on CUDA where Triton is installed; elsewhere plain torch or the CPU's compiled loops are taken."""
-    return device.type == "cuda" and _triton()
+    return device.type in DEVICES and _triton()
 
 
 @cache

@@ -18,6 +18,10 @@ import triton
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on", "y")
 """Whether kernels run in Python. A program costs milliseconds there, so blocks are made large."""
 
+# Triton 3.9 warns until its coming default is chosen: here a * b + c is one rounding, as in all versions before,
+# where a launch does not ask for two.
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile on first use; Triton keeps the machine code on disk."""

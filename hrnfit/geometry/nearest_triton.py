@@ -9,14 +9,12 @@ the answer does not depend on the order in which programs run.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from hrnfit.geometry.launched import kernel
 
 POINTS = 32
 """Points per program."""
@@ -24,11 +22,6 @@ TRIANGLES = 64
 """Triangles that a program looks at together."""
 SHARES = 16
 """Programs that divide the triangles of the same points among them, at most."""
-
-
-def _kernel(function: Callable[..., Any]) -> Any:
-    # run-time type checking wraps every function of a module, and Triton reads the source
-    return triton.jit(inspect.unwrap(function))
 
 
 def nearest_triangles_triton(points: Tensor, corners: Tensor) -> Tensor:
@@ -56,7 +49,7 @@ def nearest_triangles_triton(points: Tensor, corners: Tensor) -> Tensor:
     return packed.amin(0) & 0x7FFFFFFF
 
 
-@_kernel
+@kernel
 def _nearest(
     points,
     rows,
@@ -91,7 +84,7 @@ def _nearest(
     tl.store(out, (bits << 32) | index.to(tl.int64), mask=asked)
 
 
-@_kernel
+@kernel
 def _squares(px, py, pz, rows, t, there, n):
     """Squared distances of points (P, 1) to triangles t (F,)."""
     ax = tl.load(rows + t, mask=there, other=0.0)[None, :]
@@ -132,7 +125,7 @@ def _squares(px, py, pz, rows, t, there, n):
     return tl.where(inside, ex * ex + ey * ey + ez * ez, best)
 
 
-@_kernel
+@kernel
 def _share(rise, length):
     """Where along an edge the nearest point lies, 0..1; 0 on an edge without length."""
     return tl.minimum(tl.maximum(rise / tl.where(length > 0, length, 1.0), 0.0), 1.0) * (length > 0)

@@ -57,12 +57,20 @@ def rotation_exp(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
 
 def left_jacobian(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
     """J with `exp(w + dw) = exp(J dw) exp(w)` to first order; so `d(exp(w) y) = -skew(exp(w) y) J dw`."""
+    return rotation_with_jacobian(rotvec)[1]
+
+
+def rotation_with_jacobian(
+    rotvec: Float[Tensor, "*B 3"],
+) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3 3"]]:
+    """`rotation_exp` and `left_jacobian` of one vector, for half the work."""
     squared = rotvec.square().sum(-1)[..., None, None]
     sinc, versine = _sinc_versine(squared)
     small, q = squared < SERIES_BELOW, squared
     series = (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0 * (1.0 - q / 110.0)))) / 6.0
     cubic = torch.where(small, series, (1.0 - sinc) / squared.masked_fill(small, 1.0))
-    return _combined(1.0 - cubic * squared, versine, cubic, rotvec)
+    rotation = _combined(1.0 - versine * squared, sinc, versine, rotvec)
+    return rotation, _combined(1.0 - cubic * squared, versine, cubic, rotvec)
 
 
 def rotation_log(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:

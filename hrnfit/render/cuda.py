@@ -33,7 +33,8 @@ class CudaRasterizer:
         check_points(points)
         mesh = mesh_of(faces, points)
         with torch.cuda.device_of(points):
-            triangle, barycentric, depth = Rasterize.apply(points, mesh.faces, height, width)
+            out = Rasterize.apply(points.contiguous(), mesh.faces, height, width)
+        triangle, barycentric, depth = out
         return Raster(triangle=triangle, barycentric=barycentric, depth=depth)
 
     def interpolate(
@@ -50,9 +51,15 @@ class CudaRasterizer:
                 f"attributes: expected (N, C) or ({views}, N, C), got {tuple(attributes.shape)}"
             )
         mesh = mesh_of(faces, batched)
-        batched, barycentric = _same_dtype(batched, raster.barycentric)
+        triangle, barycentric = raster.triangle, raster.barycentric
+        shared = triangle.stride(0) == 0 and barycentric.stride(0) == 0
+        if (
+            shared and not barycentric.requires_grad
+        ):  # an expanded raster is not copied for each view
+            triangle, barycentric = triangle[:1], barycentric[:1]
+        batched, barycentric = _same_dtype(batched, barycentric)
         with torch.cuda.device_of(batched):
-            return Interpolate.apply(batched, barycentric, raster.triangle, mesh.faces)
+            return Interpolate.apply(batched, barycentric, triangle.contiguous(), mesh.faces, views)
 
     def sample_texture(
         self, texture: Float[Tensor, "*V H W C"], uv: Float[Tensor, "V h w 2"]
@@ -82,15 +89,17 @@ class CudaRasterizer:
             mesh.edges = edge_tables(mesh.faces)
         image, points, depth = _same_dtype(image, points, raster.depth)
         with torch.cuda.device_of(points):
-            return Antialias.apply(image, points, mesh.faces, raster.triangle, depth, mesh.edges)
+            return Antialias.apply(
+                image, points, mesh.faces, raster.triangle.contiguous(), depth, mesh.edges
+            )
 
 
 def _same_dtype(*tensors: Tensor) -> list[Tensor]:
-    """Cast to the widest float type among them."""
+    """Cast to the widest float type among them, contiguous."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
-    return [tensor.to(dtype) for tensor in tensors]
+    return [tensor.to(dtype).contiguous() for tensor in tensors]
 
 
 class _Mesh:

@@ -2,13 +2,14 @@
 
 Sums of gradients are taken by atomic additions in no fixed order, so derivatives of the same inputs differ in the
 last bits from call to call; what is drawn does not. A derivative that will itself be differentiated is that of the
-reference's formulas. Arguments are trusted: `cuda.py` checks them.
+reference's formulas. Arguments are trusted and contiguous: `cuda.py` sees to it.
 
 Memory besides results, per view: 8 bytes a pixel for the z-buffer, 8 bytes a triangle for the queue of large ones.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,8 @@ SMALL = 64
 """Most pixel centres in the bounding box of a triangle that one lane draws alone."""
 CHUNK = 256
 """Pixels of a large triangle's bounding box that a program tests at once."""
+RUN = 4
+"""Pixels side by side whose gradients one lane sums before it adds them to the corners."""
 EXACT = {"enable_fp_fusion": False}
 """Coverage is decided by the CPU's own roundings."""
 
@@ -34,9 +37,10 @@ def wide(channels: int) -> int:
 
 
 class Rasterize(torch.autograd.Function):
+    """Triangle, barycentrics and depth of the pixels; the second differentiable in the points."""
+
     @staticmethod
     def forward(ctx: Any, points: Tensor, faces: Tensor, height: int, width: int):
-        points = points.contiguous()
         size = (len(points), height, width)
         like: dict[str, Any] = {"device": points.device}
         triangle = torch.empty(size, dtype=torch.int32, **like)
@@ -68,9 +72,9 @@ class Rasterize(torch.autograd.Function):
         _, height, width = triangle.shape
         if triangle.numel() and len(faces):
             block = width_of(128)
-            cuda_kernels.barycentrics_backward[blocks(triangle.numel(), block)](
+            cuda_kernels.barycentrics_backward[blocks(triangle.numel(), RUN * block)](
                 points, faces, triangle, grad.contiguous(), out,
-                points.shape[1], height, width, triangle.numel(), BLOCK=block,
+                len(faces), points.shape[1], height, width, triangle.numel(), RUN=RUN, BLOCK=block,
             )  # fmt: skip
         return out, None, None, None
 
@@ -92,22 +96,26 @@ def _draw(points: Tensor, faces: Tensor, keys: Tensor) -> None:
 
 
 class Interpolate(torch.autograd.Function):
+    """The raster (V or 1, H, W) may be one for all views; then its barycentrics are constants."""
+
     @staticmethod
     def forward(
-        ctx: Any, attributes: Tensor, barycentric: Tensor, triangle: Tensor, faces: Tensor
+        ctx: Any,
+        attributes: Tensor,
+        barycentric: Tensor,
+        triangle: Tensor,
+        faces: Tensor,
+        views: int,
     ) -> Tensor:
-        saved = tuple(x.contiguous() for x in (attributes, barycentric, triangle))
-        channels = attributes.shape[-1]
-        out = torch.empty(
-            (*triangle.shape, channels), dtype=attributes.dtype, device=attributes.device
-        )
+        size = (views, *triangle.shape[1:], attributes.shape[-1])
+        out = torch.empty(size, dtype=attributes.dtype, device=attributes.device)
         if out.numel():
             block = width_of(128)
-            cuda_pixel_kernels.interpolate[blocks(triangle.numel(), block)](
-                *saved, faces, out, *_sizes(attributes, triangle, faces),
-                WIDE=wide(channels), BLOCK=block,
+            cuda_pixel_kernels.interpolate[blocks(math.prod(size[:3]), block)](
+                attributes, barycentric, triangle, faces, out,
+                *_sizes(attributes, triangle, faces, views), WIDE=wide(size[-1]), BLOCK=block,
             )  # fmt: skip
-        ctx.save_for_backward(*saved, faces)
+        ctx.save_for_backward(attributes, barycentric, triangle, faces)
         return out
 
     @staticmethod
@@ -115,34 +123,40 @@ class Interpolate(torch.autograd.Function):
         attributes, barycentric, triangle, faces = ctx.saved_tensors
         to_attributes, to_barycentric = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():
-            plain = partial(plain_interpolate, triangle=triangle, faces=faces)
+            seen = triangle.expand(len(grad), -1, -1)
+            plain = partial(plain_interpolate, triangle=seen, faces=faces)
             inputs = (attributes, barycentric)
-            return *plain_backward(plain, inputs, ctx.needs_input_grad[:2], grad), None, None
+            found = plain_backward(plain, inputs, ctx.needs_input_grad[:2], grad)
+            return *found, None, None, None
         grad = grad.contiguous()
-        a_grad = torch.zeros_like(attributes) if to_attributes else grad  # not touched
-        b_grad = torch.empty_like(barycentric) if to_barycentric else grad
-        if triangle.numel():
-            block = width_of(128)
-            cuda_pixel_kernels.interpolate_backward[blocks(triangle.numel(), block)](
-                grad, attributes, barycentric, triangle, faces, a_grad, b_grad,
-                *_sizes(attributes, triangle, faces),
-                TO_ATTRIBUTES=to_attributes, TO_BARYCENTRIC=to_barycentric,
-                WIDE=wide(attributes.shape[-1]), BLOCK=block,
+        sizes, channels = _sizes(attributes, triangle, faces, len(grad)), wide(attributes.shape[-1])
+        a_grad = torch.zeros_like(attributes) if to_attributes else None
+        b_grad = torch.empty_like(barycentric) if to_barycentric else None
+        block = width_of(128)
+        if to_attributes and grad.numel():
+            cuda_pixel_kernels.interpolate_to_attributes[blocks(sizes[0], RUN * block)](
+                grad, barycentric, triangle, faces, a_grad, *sizes,
+                RUN=RUN, WIDE=channels, BLOCK=block,
             )  # fmt: skip
-        return a_grad if to_attributes else None, b_grad if to_barycentric else None, None, None
+        if to_barycentric and grad.numel():
+            cuda_pixel_kernels.interpolate_to_barycentric[blocks(sizes[0], block)](
+                grad, attributes, triangle, faces, b_grad, *sizes, WIDE=channels, BLOCK=block
+            )
+        return a_grad, b_grad, None, None, None
 
 
-def _sizes(attributes: Tensor, triangle: Tensor, faces: Tensor) -> tuple[int, ...]:
-    """Pixels, triangles, pixels per view, attribute rows per view (0: shared), channels."""
-    views, height, width = triangle.shape
+def _sizes(attributes: Tensor, triangle: Tensor, faces: Tensor, views: int) -> tuple[int, ...]:
+    """Pixels, pixels of the raster, triangles, pixels per view, attribute rows per view (0: shared), channels."""
+    period, per_view = triangle.numel(), triangle.shape[1] * triangle.shape[2]
     stride = attributes.shape[1] if len(attributes) > 1 else 0
-    return views * height * width, len(faces), height * width, stride, attributes.shape[-1]
+    return views * per_view, period, len(faces), per_view, stride, attributes.shape[-1]
 
 
 class SampleTexture(torch.autograd.Function):
+    """The texture (V or 1, H, W, C) at the coordinates (V, h, w, 2)."""
+
     @staticmethod
     def forward(ctx: Any, texture: Tensor, uv: Tensor) -> Tensor:
-        texture, uv = texture.contiguous(), uv.contiguous()
         out = torch.empty(
             (*uv.shape[:-1], texture.shape[-1]), dtype=texture.dtype, device=texture.device
         )

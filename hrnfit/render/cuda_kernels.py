@@ -187,19 +187,18 @@ def draw_large(
 
 @kernel
 def pixel_weights(points, faces, view, f, seen, pixel, vertices, width):
-    """What barycentrics are made of at a pixel of a view: corner indices, corners relative to the
-    pixel's centre, 1 / z, and w / z with its sum (1 where nothing is seen)."""
+    """What barycentrics are made of at a pixel of a view: corner indices, corners relative to the pixel's
+    centre, depths (1 where nothing is seen), and w / z times all three depths, which spares divisions."""
     i0, i1, i2, x0, y0, z0, x1, y1, z1, x2, y2, z2 = corners_of(
         points, faces, view, f, seen, vertices
     )
     x, y = (pixel % width).to(tl.float64) + 0.5, (pixel // width).to(tl.float64) + 0.5
     x0, x1, x2 = x0 - x, x1 - x, x2 - x
     y0, y1, y2 = y0 - y, y1 - y, y2 - y
-    k0, k1 = 1.0 / tl.where(seen, z0, 1.0), 1.0 / tl.where(seen, z1, 1.0)
-    k2 = 1.0 / tl.where(seen, z2, 1.0)
-    q0, q1, q2 = (x1 * y2 - x2 * y1) * k0, (x2 * y0 - x0 * y2) * k1, (x0 * y1 - x1 * y0) * k2
-    total = tl.where(seen, q0 + q1 + q2, 1.0)
-    return i0, i1, i2, x0, y0, k0, q0, x1, y1, k1, q1, x2, y2, k2, q2, total
+    z0, z1, z2 = tl.where(seen, z0, 1.0), tl.where(seen, z1, 1.0), tl.where(seen, z2, 1.0)
+    q0, q1 = (x1 * y2 - x2 * y1) * (z1 * z2), (x2 * y0 - x0 * y2) * (z0 * z2)
+    q2 = (x0 * y1 - x1 * y0) * (z0 * z1)
+    return i0, i1, i2, x0, y0, z0, q0, x1, y1, z1, q1, x2, y2, z2, q2
 
 
 @kernel
@@ -215,45 +214,78 @@ def resolve(
     f = tl.where(seen, key & 0xFFFFFFFF, -1).to(tl.int32)
     tl.store(triangle + pixel, f, mask=inside)
     view = pixel // (height * width)
-    _, _, _, _, _, k0, q0, _, _, k1, q1, _, _, k2, q2, total = pixel_weights(
+    _, _, _, _, _, z0, q0, _, _, z1, q1, _, _, z2, q2 = pixel_weights(
         points, faces, view, f, seen, pixel % (height * width), vertices, width
     )
-    area = q0 / k0 + q1 / k1 + q2 / k2
-    tl.store(depth + pixel, tl.where(seen, area / total, float("inf")), mask=inside)
-    tl.store(barycentric + 3 * pixel, tl.where(seen, q0 / total, 0.0), mask=inside)
-    tl.store(barycentric + 3 * pixel + 1, tl.where(seen, q1 / total, 0.0), mask=inside)
-    tl.store(barycentric + 3 * pixel + 2, tl.where(seen, q2 / total, 0.0), mask=inside)
+    scale = 1.0 / tl.where(seen, q0 + q1 + q2, 1.0)
+    b0, b1, b2 = q0 * scale, q1 * scale, q2 * scale
+    z = tl.where(seen, b0 * z0 + b1 * z1 + b2 * z2, float("inf"))
+    tl.store(depth + pixel, z, mask=inside)
+    tl.store(barycentric + 3 * pixel, tl.where(seen, b0, 0.0), mask=inside)
+    tl.store(barycentric + 3 * pixel + 1, tl.where(seen, b1, 0.0), mask=inside)
+    tl.store(barycentric + 3 * pixel + 2, tl.where(seen, b2, 0.0), mask=inside)
+
+
+@kernel
+def _add_point(to, x, y, z, mask):
+    tl.atomic_add(to, x, mask=mask, sem="relaxed")
+    tl.atomic_add(to + 1, y, mask=mask, sem="relaxed")
+    tl.atomic_add(to + 2, z, mask=mask, sem="relaxed")
 
 
 @kernel
 def barycentrics_backward(
-    points, faces, triangle, grad, out, vertices, height, width, pixels, BLOCK: tl.constexpr
-):
-    """Add d loss / d points to `out` (V, N, 3), given d loss / d barycentric."""
-    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    f = tl.load(triangle + pixel, mask=pixel < pixels, other=-1)
-    g0 = tl.load(grad + 3 * pixel, mask=f >= 0, other=0.0).to(tl.float64)
-    g1 = tl.load(grad + 3 * pixel + 1, mask=f >= 0, other=0.0).to(tl.float64)
-    g2 = tl.load(grad + 3 * pixel + 2, mask=f >= 0, other=0.0).to(tl.float64)
-    seen = (f >= 0) & ((g0 != 0) | (g1 != 0) | (g2 != 0))
-    if tl.max(seen.to(tl.int32), 0) > 0:
+    points, faces, triangle, grad, out, triangles, vertices, height, width, pixels,
+    RUN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Add d loss / d points to `out` (V, N, 3), given d loss / d barycentric.
+
+    A lane takes `RUN` pixels side by side and adds once for those of one triangle.
+    """
+    t = out.dtype.element_ty
+    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    before = 0 * lane - 1
+    to0, to1, to2 = out + 0 * lane, out + 0 * lane, out + 0 * lane
+    sx0, sy0, sz0 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
+    sx1, sy1, sz1 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
+    sx2, sy2, sz2 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
+    for step in range(RUN):
+        pixel = lane * RUN + step
+        f = tl.load(triangle + pixel, mask=pixel < pixels, other=-1)
+        seen = f >= 0
+        g0 = tl.load(grad + 3 * pixel, mask=seen, other=0.0).to(tl.float64)
+        g1 = tl.load(grad + 3 * pixel + 1, mask=seen, other=0.0).to(tl.float64)
+        g2 = tl.load(grad + 3 * pixel + 2, mask=seen, other=0.0).to(tl.float64)
+        seen = seen & ((g0 != 0) | (g1 != 0) | (g2 != 0))
         view = pixel // (height * width)
-        i0, i1, i2, x0, y0, k0, q0, x1, y1, k1, q1, x2, y2, k2, q2, total = pixel_weights(
+        i0, i1, i2, x0, y0, z0, q0, x1, y1, z1, q1, x2, y2, z2, q2 = pixel_weights(
             points, faces, view, f, seen, pixel % (height * width), vertices, width
         )
-        mean = (g0 * q0 + g1 * q1 + g2 * q2) / total
-        # h: gradient with respect to w / z; a: to w; the depth part is -h w / z^2
-        h0, h1, h2 = (g0 - mean) / total, (g1 - mean) / total, (g2 - mean) / total
-        a0, a1, a2 = h0 * k0, h1 * k1, h2 * k2
-        t = out.dtype.element_ty
+        total, product = tl.where(seen, q0 + q1 + q2, 1.0), z0 * z1 * z2
+        both = 1.0 / (total * product)
+        over_total, over_product = both * product, both * total
+        mean = (g0 * q0 + g1 * q1 + g2 * q2) * over_total
+        # a: gradient with respect to w; the depth part is -a w / z
+        a0 = (g0 - mean) * (z1 * z2) * over_total
+        a1 = (g1 - mean) * (z0 * z2) * over_total
+        a2 = (g2 - mean) * (z0 * z1) * over_total
+        which = tl.where(seen, view * triangles + f, -1)
+        new = which != before
+        done = new & (before >= 0)
+        _add_point(to0, sx0, sy0, sz0, done)
+        _add_point(to1, sx1, sy1, sz1, done)
+        _add_point(to2, sx2, sy2, sz2, done)
+        sx0 = tl.where(new, 0.0, sx0) + (a2 * y1 - a1 * y2).to(t)
+        sy0 = tl.where(new, 0.0, sy0) + (a1 * x2 - a2 * x1).to(t)
+        sz0 = tl.where(new, 0.0, sz0) - (a0 * q0 * over_product).to(t)
+        sx1 = tl.where(new, 0.0, sx1) + (a0 * y2 - a2 * y0).to(t)
+        sy1 = tl.where(new, 0.0, sy1) + (a2 * x0 - a0 * x2).to(t)
+        sz1 = tl.where(new, 0.0, sz1) - (a1 * q1 * over_product).to(t)
+        sx2 = tl.where(new, 0.0, sx2) + (a1 * y0 - a0 * y1).to(t)
+        sy2 = tl.where(new, 0.0, sy2) + (a0 * x1 - a1 * x0).to(t)
+        sz2 = tl.where(new, 0.0, sz2) - (a2 * q2 * over_product).to(t)
         base = out + 3 * vertices * view
-        to0, to1, to2 = base + 3 * i0, base + 3 * i1, base + 3 * i2
-        tl.atomic_add(to0, (a2 * y1 - a1 * y2).to(t), mask=seen, sem="relaxed")
-        tl.atomic_add(to0 + 1, (a1 * x2 - a2 * x1).to(t), mask=seen, sem="relaxed")
-        tl.atomic_add(to0 + 2, (-a0 * q0).to(t), mask=seen, sem="relaxed")
-        tl.atomic_add(to1, (a0 * y2 - a2 * y0).to(t), mask=seen, sem="relaxed")
-        tl.atomic_add(to1 + 1, (a2 * x0 - a0 * x2).to(t), mask=seen, sem="relaxed")
-        tl.atomic_add(to1 + 2, (-a1 * q1).to(t), mask=seen, sem="relaxed")
-        tl.atomic_add(to2, (a1 * y0 - a0 * y1).to(t), mask=seen, sem="relaxed")
-        tl.atomic_add(to2 + 1, (a0 * x1 - a1 * x0).to(t), mask=seen, sem="relaxed")
-        tl.atomic_add(to2 + 2, (-a2 * q2).to(t), mask=seen, sem="relaxed")
+        to0, to1, to2, before = base + 3 * i0, base + 3 * i1, base + 3 * i2, which
+    _add_point(to0, sx0, sy0, sz0, before >= 0)
+    _add_point(to1, sx1, sy1, sz1, before >= 0)
+    _add_point(to2, sx2, sy2, sz2, before >= 0)

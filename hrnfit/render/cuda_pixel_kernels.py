@@ -14,9 +14,9 @@ from hrnfit.geometry.launched import kernel
 
 
 @kernel
-def _corner_rows(faces, triangle, pixel, pixels, triangles, per_view, stride):
+def _corner_rows(faces, triangle, pixel, pixels, period, triangles, per_view, stride):
     """Whether a triangle is seen, and the rows of its corners in stacked attributes."""
-    f = tl.load(triangle + pixel, mask=pixel < pixels, other=-1)
+    f = tl.load(triangle + pixel % period, mask=pixel < pixels, other=-1)
     seen = (f >= 0) & (f < triangles)
     start = (pixel // per_view) * stride
     i0 = start + tl.load(faces + 3 * f, mask=seen, other=0)
@@ -35,13 +35,19 @@ def _weights(barycentric, pixel, seen):
 
 @kernel
 def interpolate(
-    attributes, barycentric, triangle, faces, out, pixels, triangles, per_view, stride, channels,
+    attributes, barycentric, triangle, faces, out, pixels, period, triangles, per_view, stride, channels,
     WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Weighted corner attributes at the covered pixels; 0 elsewhere. stride: rows per view, 0 if shared."""
+    """Weighted corner attributes at the covered pixels; 0 elsewhere.
+
+    period: pixels of the raster, fewer than `pixels` where views share it; stride: attribute rows per view, 0 if
+    shared.
+    """
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    seen, i0, i1, i2 = _corner_rows(faces, triangle, pixel, pixels, triangles, per_view, stride)
-    b0, b1, b2 = _weights(barycentric, pixel, seen)
+    seen, i0, i1, i2 = _corner_rows(
+        faces, triangle, pixel, pixels, period, triangles, per_view, stride
+    )
+    b0, b1, b2 = _weights(barycentric, pixel % period, seen)
     first = 0
     while first < channels:
         c = first + tl.arange(0, WIDE)[None, :]
@@ -56,41 +62,81 @@ def interpolate(
 
 
 @kernel
-def interpolate_backward(
-    grad, attributes, barycentric, triangle, faces, attributes_out, barycentric_out,
-    pixels, triangles, per_view, stride, channels,
-    TO_ATTRIBUTES: tl.constexpr, TO_BARYCENTRIC: tl.constexpr,
-    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+def interpolate_to_attributes(
+    grad, barycentric, triangle, faces, out,
+    pixels, period, triangles, per_view, stride, channels,
+    RUN: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Add d loss / d attributes, write d loss / d barycentric (0 outside), as wanted."""
-    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    seen, i0, i1, i2 = _corner_rows(faces, triangle, pixel, pixels, triangles, per_view, stride)
-    d0 = tl.zeros([BLOCK], grad.dtype.element_ty)
-    d1 = tl.zeros([BLOCK], grad.dtype.element_ty)
-    d2 = tl.zeros([BLOCK], grad.dtype.element_ty)
-    if tl.max(seen.to(tl.int32), 0) > 0:
-        first = 0
-        while first < channels:
-            c = first + tl.arange(0, WIDE)[None, :]
+    """Add d loss / d attributes. A lane takes `RUN` pixels side by side and adds once for those of one triangle."""
+    t = out.dtype.element_ty
+    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    first = 0
+    while first < channels:
+        c = first + tl.arange(0, WIDE)[None, :]
+        before = 0 * lane - 1
+        r0, r1, r2 = 0 * lane, 0 * lane, 0 * lane
+        s0, s1 = tl.zeros([BLOCK, WIDE], t), tl.zeros([BLOCK, WIDE], t)
+        s2 = tl.zeros([BLOCK, WIDE], t)
+        for step in range(RUN):
+            pixel = lane * RUN + step
+            seen, i0, i1, i2 = _corner_rows(
+                faces, triangle, pixel, pixels, period, triangles, per_view, stride
+            )
+            b0, b1, b2 = _weights(barycentric, pixel % period, seen)
             here = seen[:, None] & (c < channels)
             g = tl.load(grad + pixel[:, None] * channels + c, mask=here, other=0.0)
-            at0, at1 = i0[:, None] * channels + c, i1[:, None] * channels + c
-            at2 = i2[:, None] * channels + c
-            if TO_ATTRIBUTES:
-                b0, b1, b2 = _weights(barycentric, pixel, seen)
-                some = here & (g != 0)
-                tl.atomic_add(attributes_out + at0, b0 * g, mask=some, sem="relaxed")
-                tl.atomic_add(attributes_out + at1, b1 * g, mask=some, sem="relaxed")
-                tl.atomic_add(attributes_out + at2, b2 * g, mask=some, sem="relaxed")
-            if TO_BARYCENTRIC:
-                d0 += tl.sum(g * tl.load(attributes + at0, mask=here, other=0.0), 1)
-                d1 += tl.sum(g * tl.load(attributes + at1, mask=here, other=0.0), 1)
-                d2 += tl.sum(g * tl.load(attributes + at2, mask=here, other=0.0), 1)
-            first += WIDE
-    if TO_BARYCENTRIC:
-        tl.store(barycentric_out + 3 * pixel, d0, mask=pixel < pixels)
-        tl.store(barycentric_out + 3 * pixel + 1, d1, mask=pixel < pixels)
-        tl.store(barycentric_out + 3 * pixel + 2, d2, mask=pixel < pixels)
+            f = tl.load(triangle + pixel % period, mask=seen, other=0)
+            which = tl.where(seen, (pixel // per_view) * triangles + f, -1)
+            new = which != before
+            done = (new & (before >= 0))[:, None] & (c < channels)
+            _add_rows(out, channels, c, r0, r1, r2, s0, s1, s2, done)
+            fresh = new[:, None]
+            s0 = tl.where(fresh, 0.0, s0) + b0 * g
+            s1 = tl.where(fresh, 0.0, s1) + b1 * g
+            s2 = tl.where(fresh, 0.0, s2) + b2 * g
+            r0, r1, r2, before = i0, i1, i2, which
+        done = (before >= 0)[:, None] & (c < channels)
+        _add_rows(out, channels, c, r0, r1, r2, s0, s1, s2, done)
+        first += WIDE
+
+
+@kernel
+def _add_rows(out, channels, c, r0, r1, r2, s0, s1, s2, mask):
+    """Add to three rows of `out`; zeros are not worth the memory's time."""
+    to0, to1 = out + r0[:, None] * channels + c, out + r1[:, None] * channels + c
+    tl.atomic_add(to0, s0, mask=mask & (s0 != 0), sem="relaxed")
+    tl.atomic_add(to1, s1, mask=mask & (s1 != 0), sem="relaxed")
+    tl.atomic_add(out + r2[:, None] * channels + c, s2, mask=mask & (s2 != 0), sem="relaxed")
+
+
+@kernel
+def interpolate_to_barycentric(
+    grad, attributes, triangle, faces, out,
+    pixels, period, triangles, per_view, stride, channels,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write d loss / d barycentric, 0 outside."""
+    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    seen, i0, i1, i2 = _corner_rows(
+        faces, triangle, pixel, pixels, period, triangles, per_view, stride
+    )
+    d0 = tl.zeros([BLOCK], out.dtype.element_ty)
+    d1 = tl.zeros([BLOCK], out.dtype.element_ty)
+    d2 = tl.zeros([BLOCK], out.dtype.element_ty)
+    first = 0
+    while first < channels:
+        c = first + tl.arange(0, WIDE)[None, :]
+        here = seen[:, None] & (c < channels)
+        g = tl.load(grad + pixel[:, None] * channels + c, mask=here, other=0.0)
+        at0, at1 = i0[:, None] * channels + c, i1[:, None] * channels + c
+        d0 += tl.sum(g * tl.load(attributes + at0, mask=here, other=0.0), 1)
+        d1 += tl.sum(g * tl.load(attributes + at1, mask=here, other=0.0), 1)
+        at2 = i2[:, None] * channels + c
+        d2 += tl.sum(g * tl.load(attributes + at2, mask=here, other=0.0), 1)
+        first += WIDE
+    tl.store(out + 3 * pixel, d0, mask=pixel < pixels)
+    tl.store(out + 3 * pixel + 1, d1, mask=pixel < pixels)
+    tl.store(out + 3 * pixel + 2, d2, mask=pixel < pixels)
 
 
 @kernel

@@ -56,11 +56,9 @@ class Antialias(torch.autograd.Function):
         depth: Tensor,
         tables: EdgeTables,
     ) -> Tensor:
-        inputs = tuple(x.contiguous() for x in (image, points, triangle, depth))
-        image, points, triangle, depth = inputs
         out = image.clone()
         silhouette, counter, queue = _silhouettes(points, faces, tables, triangle)
-        saved = (*inputs, silhouette, counter, queue)
+        saved = (image, points, triangle, depth, silhouette, counter, queue)
         ctx.save_for_backward(*saved)
         ctx.tables = tables
         if out.numel() and len(faces):

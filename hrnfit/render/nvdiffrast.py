@@ -3,12 +3,16 @@
 nvdiffrast counts triangles from 1, names barycentrics (u, v) of the first two corners, and reads
 clip space, where row 0 of an image is y = -1: pixel (x, y) at depth z becomes
 w (2 x / W - 1, 2 y / H - 1, d, 1) with w = z, so pixel centres agree exactly with the other backends.
+
+It clips triangles at the camera plane and does not expect corners that are not finite; the other backends leave both
+out. Here such corners are found first, which reads one value on the host, and where there are some, every triangle
+gets corners of its own, far outside the image for those left out.
 """
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hrnfit.render.rasterizer import Raster
@@ -37,12 +41,18 @@ class NvdiffrastRasterizer:
     def rasterize(
         self, points: Float[Tensor, "V N 3"], faces: Int[Tensor, "F 3"], height: int, width: int
     ) -> Raster:
-        """Nearest triangle per pixel, seen from either side. See `Rasterizer`."""
-        clip = clip_from_points(points, height, width)
+        """Nearest triangle per pixel, seen from either side. See `Rasterizer`.
+
+        Triangles with a corner at or behind the camera plane, or not finite, are left out.
+        """
+        if not len(faces):
+            return _empty(points, height, width)
+        usable = usable_vertices(points)
+        clip, drawn = clip_from_points(sanitized(points, usable), height, width), _int32(faces)
+        if not bool(usable.all()):
+            clip, drawn = separate_triangles(clip, drawn, usable)
         # Image-space derivatives of barycentrics are not used: no gradient through them.
-        out, _ = self._dr.rasterize(
-            self._context, clip, _int32(faces), (height, width), grad_db=False
-        )
+        out, _ = self._dr.rasterize(self._context, clip, drawn, (height, width), grad_db=False)
         triangle = out[..., 3].detach().to(torch.int32) - 1
         hit = triangle >= 0
         u, v = out[..., 0], out[..., 1]
@@ -62,6 +72,8 @@ class NvdiffrastRasterizer:
         """Corner attributes at the pixels; 0 outside. See `Rasterizer`."""
         if attributes.ndim == 2:
             attributes = attributes[None]
+        if not len(faces):
+            return attributes.new_zeros(*raster.triangle.shape, attributes.shape[-1])
         out, _ = self._dr.interpolate(attributes.contiguous(), _packed(raster), _int32(faces))
         return out
 
@@ -87,7 +99,10 @@ class NvdiffrastRasterizer:
         It looks at the edges of the pixel's own triangle only, so triangles smaller than a pixel
         lose some of their silhouette, which the other backends keep.
         """
-        clip = clip_from_points(points, image.shape[1], image.shape[2])
+        if not len(faces):
+            return image
+        sane = sanitized(points, usable_vertices(points))  # never of a triangle that is seen
+        clip = clip_from_points(sane, image.shape[1], image.shape[2])
         return self._dr.antialias(
             image.contiguous(), _packed(raster).detach(), clip, _int32(faces), self._hash(faces)
         )
@@ -100,6 +115,32 @@ class NvdiffrastRasterizer:
             self._topology = (faces, faces._version, table)
             return table
         return kept[2]
+
+
+def usable_vertices(points: Float[Tensor, "V N 3"]) -> Bool[Tensor, "V N"]:
+    """Whether a vertex is finite and before the camera: triangles with another one are not drawn."""
+    return torch.isfinite(points).all(-1) & (points[..., 2] > 0)
+
+
+def sanitized(
+    points: Float[Tensor, "V N 3"], usable: Bool[Tensor, "V N"]
+) -> Float[Tensor, "V N 3"]:
+    """The points with harmless values, and no gradient, for vertices that cannot be drawn."""
+    return torch.where(
+        usable[..., None], points, 1e6
+    )  # far: the nearest vertex scales the clip depth
+
+
+def separate_triangles(
+    clip: Float[Tensor, "V N 4"], faces: Int[Tensor, "F 3"], usable: Bool[Tensor, "V N"]
+) -> tuple[Float[Tensor, "V M 4"], Int[Tensor, "F 3"]]:
+    """Corners of every triangle on their own, M = 3 F, beyond the image's edge where one is not usable."""
+    corner = faces.long()
+    keep = usable[:, corner].all(-1)[..., None, None]  # (V, F, 1, 1)
+    outside = clip.new_tensor([3.0, 3.0, 0.0, 1.0])
+    corners = torch.where(keep, clip[:, corner], outside)
+    own = torch.arange(3 * len(faces), dtype=torch.int32, device=faces.device).reshape(-1, 3)
+    return corners.reshape(len(clip), -1, 4), own
 
 
 def clip_from_points(
@@ -115,6 +156,16 @@ def clip_from_points(
     near = 0.5 * ahead.amin().clamp(1e-6, 1e6)  # stays on the device: no synchronisation
     return torch.stack(
         [(2.0 * x / width - 1.0) * z, (2.0 * y / height - 1.0) * z, z - 2.0 * near, z], -1
+    )
+
+
+def _empty(points: Tensor, height: int, width: int) -> Raster:
+    """What is seen of no triangles, of which nvdiffrast has no notion."""
+    size = (len(points), height, width)
+    return Raster(
+        triangle=torch.full(size, -1, dtype=torch.int32, device=points.device),
+        barycentric=points.new_zeros(*size, 3),
+        depth=points.new_full(size, torch.inf),
     )
 
 

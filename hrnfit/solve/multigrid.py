@@ -11,20 +11,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.solve import cycle_plain
+from hrnfit.solve.chebyshev import Chebyshev
 from hrnfit.solve.stencil import Stencil, offsets
 
 COARSEST = 64
 """Unknowns that are solved by a dense inverse."""
 LARGEST = (4.0, 4.4)
-"""Upper ends of the smoothed eigenvalues, on the finest level and below. Each residual of a map touches at most
+"""Upper ends of the eigenvalues that are smoothed, on the finest level and below. Each residual of a map touches at most
 four nodes, which bounds the first; the second was at most 3.9 where it was measured."""
-SMALLEST = 1.0 / 11.0
-"""Lower end, of the upper one."""
+RULES = tuple(Chebyshev.on(largest / 11.0, largest) for largest in LARGEST)
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,6 @@ class Ladder:
 
     forms: tuple[Float[Tensor, "25 _ _"], ...]
     """Finest first, float64."""
-    transfers: tuple[Float[Tensor, "_ _"], ...]
-    """Interpolation along one side from each level to the one above it, (n, ceil(n / 2)), float64."""
     products: tuple[Float[Tensor, "_ 5 4 5"], ...]
     """Galerkin weights along one side; see `_products`."""
     dense: Int[Tensor, "_"]
@@ -44,14 +44,12 @@ class Ladder:
     @staticmethod
     def of(form: Float[Tensor, "25 D D"], channels: int) -> Ladder:
         """For maps of `channels` values per node with this regulariser, on its device."""
-        forms, transfers, products = [form.double()], [], []
+        forms, products = [form.double()], []
         while (n := forms[-1].shape[-1]) > 1 and n * n * channels > COARSEST:
-            transfer = _transfer(n)
-            transfers.append(transfer.to(form.device))
-            products.append(_products(transfer).to(form.device))
+            products.append(_products(cycle_plain.transfer(n)).to(form.device))
             forms.append(_coarsened(forms[-1][:, None, None], products[-1])[:, 0, 0])
         dense = _dense_places(forms[-1].shape[-1], channels).to(form.device)
-        return Ladder(tuple(forms), tuple(transfers), tuple(products), dense)
+        return Ladder(tuple(forms), tuple(products), dense)
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,8 @@ class Level:
     stencil: Stencil
     inverse: Float[Tensor, "k k H W"]
     """Of the node blocks."""
-    transfer: Float[Tensor, "H h"]
-    """Interpolation from the next level."""
-    largest: float
-    """Of the eigenvalues that are smoothed."""
+    rule: Chebyshev
+    """Of the smoother."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +75,12 @@ class Multigrid:
     def of(stencil: Stencil, ladder: Ladder) -> Multigrid:
         """The hierarchy under a float64 stencil whose form is the ladder's first."""
         levels, blocks = [], stencil.blocks
-        for i, transfer in enumerate(ladder.transfers):
+        on = operations(blocks.device)
+        for i, weights in enumerate(ladder.products):
             here = Stencil(blocks, ladder.forms[i]).to(torch.float32)
-            inverse = inverted(here.node_blocks())
-            levels.append(Level(here, inverse, transfer.float(), LARGEST[min(i, 1)]))
-            blocks = _coarsened(blocks, ladder.products[i])
+            inverse = on.inverted(here.node_blocks())
+            levels.append(Level(here, inverse, RULES[min(i, 1)]))
+            blocks = _coarsened(blocks, weights)
         matrix = _dense(Stencil(blocks, ladder.forms[-1]), ladder.dense)
         return Multigrid(tuple(levels), torch.linalg.inv_ex(matrix).inverse.float())
 
@@ -92,52 +89,23 @@ class Multigrid:
         return self._cycle(residual, 0)
 
     def _cycle(self, right: Tensor, i: int) -> Tensor:
+        on = operations(right.device)
         if i == len(self.levels):
-            return (right.flatten(1) @ self.coarsest).view_as(right)
+            return on.solved_densely(self.coarsest, right)
         level = self.levels[i]
-        first = smoothed(level, right, None)
-        P = level.transfer
-        below = P.mT @ (right - level.stencil(first)) @ P
-        return smoothed(level, right, first + P @ self._cycle(below, i + 1) @ P.mT)
+        stencil, inverse = level.stencil, level.inverse
+        first = on.smoothed(stencil, inverse, right, None, level.rule)
+        below = self._cycle(on.restricted(on.residual(stencil, right, first)), i + 1)
+        return on.smoothed(stencil, inverse, right, on.prolonged(below, first), level.rule)
 
 
-def smoothed(level: Level, right: Tensor, start: Tensor | None) -> Float[Tensor, "c k H W"]:
-    """Two Chebyshev steps towards the solution, from zero where there is no start."""
-    middle, half = 0.5 * (1 + SMALLEST) * level.largest, 0.5 * (1 - SMALLEST) * level.largest
-    ratio = half / middle
-    second = 1.0 / (2.0 / ratio - ratio)
-    at = right if start is None else right - level.stencil(start)
-    move = _per_node(level.inverse, at) / middle
-    there = move if start is None else start + move
-    at = right - level.stencil(there)
-    return there + second * ratio * move + (2.0 * second / half) * _per_node(level.inverse, at)
+def operations(device: torch.device) -> Any:
+    """The module of the cycle's operations on a device."""
+    if device.type == "cuda":
+        from hrnfit.solve import cycle_cuda  # local: triton
 
-
-def _per_node(blocks: Float[Tensor, "k k H W"], maps: Float[Tensor, "c k H W"]) -> Tensor:
-    return (blocks * maps[:, None]).sum(2)
-
-
-def inverted(blocks: Float[Tensor, "k k H W"]) -> Float[Tensor, "k k H W"]:
-    """Inverse of symmetric positive definite k x k blocks, by Gauss-Jordan elimination of all nodes at once."""
-    out = blocks.clone()
-    for p in range(len(blocks)):
-        pivot = 1.0 / out[p, p]
-        row, column = out[p] * pivot, out[:, p].clone()
-        out = out - column[:, None] * row
-        out[p], out[:, p] = row, -column * pivot
-        out[p, p] = pivot
-    return out
-
-
-def _transfer(n: int) -> Float[Tensor, "n m"]:
-    """Interpolation from m = ceil(n / 2) nodes to n along one side; the border's own value outside."""
-    m = (n + 1) // 2
-    out = torch.zeros(n, m, dtype=torch.float64)
-    for i in range(n):
-        near, far = i // 2, i // 2 + (1 if i % 2 else -1)
-        out[i, near] += 0.75
-        out[i, min(max(far, 0), m - 1)] += 0.25
-    return out
+        return cycle_cuda
+    return cycle_plain
 
 
 def _products(transfer: Float[Tensor, "n m"]) -> Float[Tensor, "m 5 4 5"]:

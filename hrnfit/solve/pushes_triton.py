@@ -9,22 +9,15 @@ and the block FS is G_FS G_SS^-1, which is all that a stop needs. It ends as soo
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from hrnfit.geometry.launched import kernel
+
 MOST = 64
 """Bounded unknowns at most: 32 kB of registers in float64."""
-
-
-def _kernel(function: Callable[..., Any]) -> Any:
-    # run-time type checking wraps every function of a module, and Triton reads the source
-    return triton.jit(inspect.unwrap(function))
 
 
 def pushes_triton(
@@ -49,7 +42,7 @@ def pushes_triton(
     return push, moved
 
 
-@_kernel
+@kernel
 def _pushes(inverse, steps, lows, highs, helds, pushes, moves, count, stops, WIDTH: tl.constexpr):
     i = tl.arange(0, WIDTH)
     inside = i < count

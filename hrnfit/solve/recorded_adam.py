@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.solve.loop import Energy, Evaluated
 from hrnfit.solve.recorded import Recording, recording
 from hrnfit.solve.solver import Leaves
@@ -141,7 +142,25 @@ def adam_update(
     column: int,
     betas: tuple[float, float],
 ) -> None:
-    """Adam's step of one leaf in place, with the rates of the table's row `step` (Kingma & Ba 2015, alg. 1)."""
+    """Adam's step of one leaf in place, with the rates of the table's row `step`; one launch on CUDA."""
+    if not has_kernels(leaf.device):
+        return plain_update(leaf, first, second, grad, table, step, column, betas)
+    from hrnfit.solve.fused_adam import fused_update  # local: triton
+
+    return fused_update(leaf, first, second, grad, table, step, column, betas)
+
+
+def plain_update(
+    leaf: Tensor,
+    first: Tensor,
+    second: Tensor,
+    grad: Tensor,
+    table: Tensor,
+    step: Tensor,
+    column: int,
+    betas: tuple[float, float],
+) -> None:
+    """`adam_update` in plain torch (Kingma & Ba 2015, alg. 1)."""
     row = table.index_select(0, step.clamp_max(len(table) - 1))[0]
     first.lerp_(grad, 1.0 - betas[0])
     second.mul_(betas[1]).addcmul_(grad, grad, value=1.0 - betas[1])

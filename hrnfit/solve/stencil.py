@@ -32,15 +32,11 @@ class Stencil:
 
     def __call__(self, maps: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
         """The operator on c maps."""
-        H, W = maps.shape[-2:]
-        padded = torch.nn.functional.pad(maps, (2, 2, 2, 2))
-        out = torch.zeros_like(maps)
-        for o, (dy, dx) in enumerate(offsets(len(self.form))):
-            out += self.form[o] * padded[..., 2 + dy : 2 + dy + H, 2 + dx : 2 + dx + W]
-        for o, (dy, dx) in enumerate(offsets(len(self.blocks))):
-            there = padded[..., 2 + dy : 2 + dy + H, 2 + dx : 2 + dx + W]
-            out += (self.blocks[o] * there[:, None]).sum(2)
-        return out
+        if maps.device.type == "cuda":
+            from hrnfit.solve.cycle_cuda import product  # local: triton
+
+            return product(self, maps)
+        return plain_product(self, maps)
 
     def diagonal(self) -> Float[Tensor, "k H W"]:
         """Of the matrix."""
@@ -60,8 +56,21 @@ class Stencil:
         return Stencil(blocks, self.form)
 
     def to(self, dtype: torch.dtype) -> Stencil:
-        """In another precision."""
-        return Stencil(self.blocks.to(dtype), self.form.to(dtype))
+        """In another precision, contiguous."""
+        return Stencil(self.blocks.to(dtype).contiguous(), self.form.to(dtype).contiguous())
+
+
+def plain_product(stencil: Stencil, maps: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
+    """The operator in plain torch, for any device."""
+    H, W = maps.shape[-2:]
+    padded = torch.nn.functional.pad(maps, (2, 2, 2, 2))
+    out = torch.zeros_like(maps)
+    for o, (dy, dx) in enumerate(offsets(len(stencil.form))):
+        out += stencil.form[o] * padded[..., 2 + dy : 2 + dy + H, 2 + dx : 2 + dx + W]
+    for o, (dy, dx) in enumerate(offsets(len(stencil.blocks))):
+        there = padded[..., 2 + dy : 2 + dy + H, 2 + dx : 2 + dx + W]
+        out += (stencil.blocks[o] * there[:, None]).sum(2)
+    return out
 
 
 def offsets(count: int) -> list[tuple[int, int]]:
@@ -104,7 +113,7 @@ def gathered(
     """Sum over texels of weight times value at every node, as `MapGrid.gradient`."""
     shares = torch.einsum("cqipj,qiu,pjv->cuvqp", _cells(square, ramps), ramps, ramps)
     rows = shares[:, 0, :, 1:] + shares[:, 1, :, :-1]
-    return rows[:, 0, :, 1:] + rows[:, 1, :, :-1]
+    return (rows[:, 0, :, 1:] + rows[:, 1, :, :-1]).contiguous()
 
 
 def assembled(
@@ -122,7 +131,7 @@ def assembled(
     rows = torch.stack([before[1], after[0] + before[2], after[1]])  # (3, c, v, D, Q)
     before, after = rows[..., :-1], rows[..., 1:]
     columns = [before[:, :, 1], after[:, :, 0] + before[:, :, 2], after[:, :, 1]]
-    return torch.stack(columns, dim=1).flatten(0, 1)
+    return torch.stack(columns, dim=1).flatten(0, 1).contiguous()
 
 
 def _cells(square: Float[Tensor, "c S S"], ramps: Tensor) -> Float[Tensor, "c Q m Q m"]:

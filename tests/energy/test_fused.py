@@ -18,6 +18,7 @@ from tests.fit.small_scene import truth_scene
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
 
+LEAVES = ("deformation", "displacement", "albedo_map", "light")
 KINDS = ("square", "abs", "huber", "cauchy", "geman_mcclure")
 OWN = {"landmark": "cauchy", "contour": "huber", "rigidity": "square", "fold": "square"}
 CASES = [

@@ -77,7 +77,7 @@ def in_double(scene: Scene, sizes: tuple[int, ...] = (96,)) -> Scene:
     """The scene with model and windows in float64, for finite differences."""
     windows = {scene.windows(size).size: cast(scene.windows(size)) for size in sizes}
     model = scene.model.to(torch.float64)  # type: ignore[attr-defined]
-    return replace(scene, model=model, _windows=windows, _texels={})
+    return replace(scene, model=model, _windows=windows)
 
 
 def cast(windows: WorkingViews) -> WorkingViews:

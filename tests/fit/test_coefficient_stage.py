@@ -25,7 +25,7 @@ def problem(free: tuple[str, ...] = FREE, **changes: Any) -> tuple[_Problem, dic
     scene, state = truth_scene(torch.float64)
     state, sharing = own_frames(state)
     state = state.replace(identity=state.identity + 0.3)
-    scene = replace(scene, sharing=sharing, _texels={}, _operators={})
+    scene = replace(scene, sharing=sharing)
     p = _Problem(scene, state, free, replace(SETTINGS, **changes), None)
     return p, {name: getattr(state, name) for name in free}
 
@@ -132,7 +132,7 @@ def test_same_optimum_as_theseus():
     scene, state = truth_scene(torch.float64)
     start = state.replace(identity=state.identity + 0.2)
     free = ("identity", "pose")
-    scene = replace(scene, _texels={}, _operators={})
+    scene = replace(scene)
     p = _Problem(scene, start, free, replace(SETTINGS, texels=32), None)
     leaves = {name: getattr(start, name) for name in free}
     ours = LevenbergMarquardt(max_steps=20, tolerance=1e-6).minimize_function(

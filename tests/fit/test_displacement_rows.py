@@ -48,7 +48,7 @@ def problem(**changes: Any) -> _Problem:
     scene = replace(scene, sharing=replace(sharing, displacement=torch.arange(3)))
     settings = replace(SETTINGS, **{"texels": 16, "blur": 2.0, **changes})
     free = ("displacement", "pose", "log_focal")
-    return _Problem(replace(scene, _texels={}, _operators={}), state, free, settings, None)
+    return _Problem(replace(scene), state, free, settings, None)
 
 
 def test_gradient_is_that_of_the_energy_in_every_row():
@@ -183,7 +183,7 @@ def test_maps_of_all_views_fuse_to_one():
 def test_poses_move_along_with_a_map_per_view():
     scene, state = truth_scene()
     state, sharing = own_frames(state)
-    scene = replace(scene, sharing=replace(sharing, displacement=torch.arange(3)), _operators={})
+    scene = replace(scene, sharing=replace(sharing, displacement=torch.arange(3)))
     settings = replace(SETTINGS, size=128, texels=64, steps=2, spread=0.1)
     free = ("displacement", "pose", "log_focal")
     after, solution = solve_map(scene, flat(state, 3, 16), free, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hrnfit.fit.gap_field import FactoredCovariance, InvertedCovariance, matern, precision_of
+from hrnfit.fit.gap_field import FactoredCovariance, InvertedRoot, matern, precision_of
 
 
 def test_matern_by_hand():
@@ -17,7 +17,7 @@ def test_matern_by_hand():
     assert float(K[0, 1]) == pytest.approx(float(expected))
 
 
-@pytest.mark.parametrize("kind", [precision_of, InvertedCovariance.of])
+@pytest.mark.parametrize("kind", [precision_of, InvertedRoot.of])
 def test_precisions_agree_with_a_dense_solve(kind, generator):
     points = 100.0 * torch.rand(60, 3, generator=generator, dtype=torch.float64)
     K = matern(points, 0.7, 30.0) + 0.01 * torch.eye(60, dtype=torch.float64)

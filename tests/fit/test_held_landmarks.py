@@ -32,7 +32,7 @@ def away() -> tuple[Scene, FaceState]:
     scene, state = truth_scene()
     state, sharing = own_frames(state)
     views = tuple(replace(view, frame=v) for v, view in enumerate(scene.views))
-    scene = replace(scene, views=views, sharing=sharing, _texels={}, _operators={})
+    scene = replace(scene, views=views, sharing=sharing)
     shift = torch.tensor([0.0, 0.1, 0.2])
     return scene, state.replace(
         identity=state.identity + 0.3,

@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from hrnfit.fit.light_solve import all_lights, light_by_light, solve_light
 from hrnfit.render.shade import sh_basis
+from tests.host_reads import HostReads
 
 ROW = torch.tensor([0, 1, 0])
 """Three views under two lights."""
@@ -47,6 +48,16 @@ def test_a_light_without_evidence_is_dark(generator):
     found = all_lights(colour, weight, basis, albedo, ROW, torch.ones(2, 9, 3), 1e-3)
     torch.testing.assert_close(found[1], torch.zeros(9, 3))
     torch.testing.assert_close(found[0], light[0], atol=0.05, rtol=0)
+
+
+def test_no_value_is_asked_for(generator):
+    colour, weight, basis, albedo, light = skin(generator)
+    with HostReads() as reads:
+        all_lights(colour, weight, basis, albedo, ROW, torch.zeros_like(light), 1e-3)
+    assert reads.found == []
+    with HostReads() as reads:  # the loop does
+        light_by_light(colour, weight, basis, albedo, ROW, torch.zeros_like(light), 1e-3)
+    assert reads.found
 
 
 def test_of_many_texels_some_are_taken(generator):

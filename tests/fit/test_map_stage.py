@@ -53,7 +53,7 @@ def problem(
     bump = 0.3 * torch.arange(3.0 * nodes**2).sin().view(nodes, nodes, 3).to(state.deformation)
     settings = replace(SETTINGS, texels=texels, **changes)
     return _Problem(
-        replace(scene, sharing=sharing, _texels={}),
+        replace(scene, sharing=sharing),
         state.replace(deformation=bump),
         free,
         settings,
@@ -156,7 +156,7 @@ def bent_problem(name: str, **changes: Any) -> _Problem:
     }
     leaves = {"expression": expression, name: bumps[name]}
     return _Problem(
-        replace(scene, sharing=sharing, _texels={}),
+        replace(scene, sharing=sharing),
         state.replace(**{leaf: value.double() for leaf, value in leaves.items()}),
         (name, "pose", "log_focal"),
         replace(SETTINGS, **{"texels": 16, "blur": 2.0, **changes}),

@@ -9,6 +9,7 @@ import torch
 
 import hrnfit
 from hrnfit.fit import record, stages
+from hrnfit.fit.fallback import alone, beside_others
 from hrnfit.fit.out_of_memory import OutOfMemoryError, Shortage, is_out_of_memory, release_frames
 from hrnfit.fit.result import FitResult
 from tests.fit.small_scene import face
@@ -25,10 +26,10 @@ def short_of_memory(monkeypatch):
     def of(*names: str) -> None:
         true = stages._solve
 
-        def solve(scene, state, stage, *rest):
+        def solve(scene, state, stage, **rest):
             if stage.name in names:
                 raise torch.OutOfMemoryError(SAID)
-            return true(scene, state, stage, *rest)
+            return true(scene, state, stage, **rest)
 
         monkeypatch.setattr(stages, "_solve", solve)
 
@@ -83,6 +84,32 @@ def test_a_result_that_does_not_fit_either_leaves_the_error_without_it(
     assert caught.value.partial is None
 
 
+def test_a_fit_that_lacks_memory_for_its_last_step_only_is_finished_on_the_cpu(monkeypatch):
+    true, calls = record.fit_appearance, []
+
+    def once_too_large(scene, state):
+        calls.append(scene)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError(SAID)
+        return true(scene, state)
+
+    monkeypatch.setattr(record, "fit_appearance", once_too_large)
+    result = fit(SMALL)
+    assert "memory ran out during the assembly of the result: it was done on the CPU" in (
+        result.warnings
+    )
+    monkeypatch.undo()
+    assert torch.equal(result.maps.albedo, fit(SMALL).maps.albedo)
+
+
+def test_beside_other_fits_nothing_is_assembled_for_the_error(short_of_memory):
+    short_of_memory("closer")
+    with beside_others(), pytest.raises(OutOfMemoryError) as caught:
+        fit()
+    assert caught.value.partial is None
+    assert alone()
+
+
 def test_all_libraries_are_understood():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError(SAID))
@@ -90,6 +117,10 @@ def test_all_libraries_are_understood():
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
     )
     assert is_out_of_memory(RuntimeError("CUDA driver error: out of memory"))
+    broken_off = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    assert not is_out_of_memory(broken_off)
+    broken_off.__context__ = torch.OutOfMemoryError(SAID)
+    assert is_out_of_memory(broken_off)
     assert not is_out_of_memory(RuntimeError("shapes differ"))
     assert not is_out_of_memory(ValueError("out of memory"))
 

@@ -9,7 +9,12 @@ import pytest
 import torch
 
 from hrnfit.fit.overlay import blend, contact_strip, face_window, overlay, view_pictures
-from hrnfit.fit.photographs import decode_photograph, encode_webp, photograph_from_image
+from hrnfit.fit.photographs import (
+    decode_photograph,
+    encode_webp,
+    photograph_from_image,
+    started_photograph,
+)
 from hrnfit.fit.result import LEVELS
 from hrnfit.render.backend import rasterizer
 from tests.fit.small_result import HEAD, make_result
@@ -173,3 +178,11 @@ def test_discs_are_centred_and_clipped():
     assert np.array_equal(picture, before)
     disc(picture, np.array([0.0, 39.9]), 4.0, (255, 0, 0), ring=1.2)
     assert not np.array_equal(picture, before)
+
+
+def test_a_photograph_is_encoded_once_and_as_without_a_thread(generator):
+    image = torch.rand(40, 50, 3, generator=generator)
+    started = started_photograph(image)
+    assert started_photograph(image) is started
+    assert started_photograph(image.clone()) is not started
+    assert started.result(timeout=20) == photograph_from_image(image)

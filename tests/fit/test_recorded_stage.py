@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hrnfit.energy.contour import edges_of_views
 from hrnfit.energy.term import Weight
 from hrnfit.fit.first_order_stage import FirstOrderSettings, TermWeight, solve_first_order
 from hrnfit.fit.recorded_stage import StageTerms, named_energy
@@ -16,6 +17,8 @@ from hrnfit.solve.loop import Loop
 from tests.fit.small_scene import truth_scene
 
 NAMES = tuple(name for name in TERMS if name != "perceptual")
+KERNELS_OF = ("photometric", "landmark", "contour", "silhouette", "rigidity", "displacement_tv")
+"""Terms that read all that a prediction computes by kernels; each term's own kernel is tested with it."""
 FREE = {
     "detail": ("displacement",),
     "maps": ("deformation", "displacement", "light", "albedo_map"),
@@ -69,3 +72,31 @@ def test_adam_takes_the_named_energy_as_any_other():
     adam = Adam({"deformation": 0.1}, loop=Loop(5, tolerance=1e-3))
     solved = adam.minimize(named, {"deformation": state.deformation})
     assert torch.equal(solved.leaves["deformation"], plain.deformation)
+
+
+def test_kernels_of_a_device_give_the_energy_and_gradient_of_plain_torch(monkeypatch):
+    """Everything between the renderer and the total, with the kernels in their interpreter."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from hrnfit.geometry import device_kernels, launched
+
+    if not launched.INTERPRETED:
+        pytest.skip("kernels are compiled in this process")
+    scene, state = truth_scene()
+    generator = torch.Generator().manual_seed(3)
+    rough = torch.randn(12, 12, 3, generator=generator)
+    ripple = 0.2 * torch.randn(1, 16, 16, generator=generator)
+    offset = 0.05 * torch.randn(16, 16, 3, generator=generator)
+    state = state.replace(deformation=rough, displacement=ripple, albedo_map=offset)
+    free, terms, found = FREE["maps"], stage_terms(KERNELS_OF), []
+    edges_of_views(scene.windows(16))  # by scipy: their kernel has its own test
+    for devices in ({"cuda"}, {"cuda", "cpu"}):
+        monkeypatch.setattr(device_kernels, "DEVICES", frozenset(devices))
+        named = named_energy(scene, state, free, terms, 16, "fine")
+        leaves = {n: getattr(state, n).clone().requires_grad_() for n in free}
+        total, parts = named(leaves)
+        found.append((parts, torch.autograd.grad(total, list(leaves.values()))))
+    (plain, by_plain), (ours, by_ours) = found
+    for name, value in plain.items():
+        assert torch.allclose(ours[name], value, rtol=2e-3, atol=1e-7), name
+    for a, b in zip(by_ours, by_plain, strict=True):
+        assert (a - b).norm() < 5e-3 * b.norm()

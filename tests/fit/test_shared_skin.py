@@ -119,7 +119,7 @@ def test_what_moves_is_compared_within_an_instant_only(region):
     scene, state = truth_scene()
     upper = face().mean[:, 1] > 30.0
     model = replace(face(), regions={region: upper, "nose": ~upper})
-    one = replace(scene, model=model, _windows={}, _texels={}, _operators={})
+    one = replace(scene, model=model, _windows={})
     apart, sharing = own_frames(state)
     several = replace(one, sharing=sharing)
     together = SharedSkin(one, SETTINGS).look(state).seen.weight

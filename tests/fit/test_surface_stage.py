@@ -28,7 +28,7 @@ def problem(frames: bool = False) -> tuple[_Refit, dict[str, Tensor]]:
         state, sharing = own_frames(state)
         shift = torch.tensor([0.0, 0.1, 0.2])[: len(state.expression), None]
         state = state.replace(expression=state.expression + shift)
-        scene = replace(scene, sharing=sharing, _texels={}, _operators={})
+        scene = replace(scene, sharing=sharing)
     p = _Refit(scene, state, SETTINGS)
     leaves = p.start()
     leaves["identity"] = leaves["identity"] + 0.2

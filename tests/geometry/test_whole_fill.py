@@ -8,6 +8,7 @@ import torch
 from hrnfit.geometry import map_fill
 from hrnfit.geometry.map_fill import fill
 from hrnfit.geometry.whole_fill import relaxed_whole
+from tests.host_reads import HostReads
 
 F64 = torch.float64
 
@@ -36,6 +37,16 @@ def test_it_fills_as_the_gathered_one(shape, generator, monkeypatch):
     torch.testing.assert_close(
         fill(values, known, used, guide, 1.3, sweeps=5), expected, atol=1e-12, rtol=0
     )
+
+
+def test_no_value_is_asked_for(generator, monkeypatch):
+    values = torch.randn(15, 20, 3, generator=generator)
+    known = torch.rand(15, 20, generator=generator) > 0.8
+    guide = torch.randn(15, 20, 2, generator=generator)
+    whole(monkeypatch)
+    with HostReads() as reads:
+        fill(values, known, torch.ones_like(known), guide)
+    assert reads.found == []
 
 
 def test_two_free_texels_by_hand():

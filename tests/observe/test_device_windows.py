@@ -6,10 +6,16 @@ import torch.nn.functional as F
 
 from hrnfit.camera import Camera
 from hrnfit.geometry import brown
+from hrnfit.observe import window_source as window_source_module
 from hrnfit.observe.device_windows import DevicePhotographs
 from hrnfit.observe.observation import Landmarks, View
 from hrnfit.observe.window_place import Placement, batches
-from hrnfit.observe.window_source import window_source
+from hrnfit.observe.window_source import (
+    PER_PIXEL,
+    HostPhotographs,
+    photograph_bytes,
+    window_source,
+)
 from hrnfit.observe.working import window_camera, working_views
 
 CPU = torch.device("cpu")
@@ -159,3 +165,15 @@ def test_the_gpu_sees_what_the_host_sees(size, generator):
     torch.testing.assert_close(device.images.cpu(), host.images, atol=3e-5, rtol=0)
     torch.testing.assert_close(device.masks.cpu(), host.masks, atol=2e-4, rtol=0)
     assert torch.equal(device.inside.cpu(), host.inside)
+
+
+def test_photographs_too_large_for_a_device_stay_on_the_host(monkeypatch, generator):
+    views = _views(generator)[:1]
+    assert photograph_bytes(views) == PER_PIXEL * views[0].image.shape[0] * views[0].image.shape[1]
+    monkeypatch.setattr(window_source_module, "_memory", lambda device: photograph_bytes(views))
+    source = window_source(views, torch.device("meta"))
+    assert isinstance(source, HostPhotographs)
+    boxes = torch.tensor([[4.0, 4.0, 20.0, 20.0]])
+    made = source.windows(boxes, 16)
+    assert {made.images.device.type, made.masks.device.type, made.K.device.type} == {"meta"}
+    assert made.images.shape == (1, 16, 16, 3)

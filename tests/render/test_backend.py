@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 import pytest
 
-from hrnfit.render.backend import rasterizer
+from hrnfit.render import backend
+from hrnfit.render.backend import chosen_backend, rasterizer
 from hrnfit.render.cpu import CpuRasterizer
 from hrnfit.render.reference import ReferenceRasterizer
 
@@ -18,12 +20,27 @@ def test_names():
 
 
 def test_errors_name_the_choices():
-    with pytest.raises(ValueError, match="expected one of auto, cpu, reference, nvdiffrast"):
+    with pytest.raises(ValueError, match="expected one of auto, cpu, cuda, reference, nvdiffrast"):
         rasterizer("opengl")
     with pytest.raises(ValueError, match="works on cpu, not on cuda"):
         rasterizer("cpu", "cuda")
-    with pytest.raises(ValueError, match="works on cuda, not on cpu"):
-        rasterizer("nvdiffrast", "cpu")
+    for name in ("nvdiffrast", "cuda"):
+        with pytest.raises(ValueError, match="works on cuda, not on cpu"):
+            rasterizer(name, "cpu")
+
+
+def test_auto_takes_ours_on_cuda_where_triton_is(monkeypatch):
+    assert chosen_backend("auto", "cpu") == "cpu"
+    monkeypatch.setattr(backend, "find_spec", lambda module: object())
+    assert chosen_backend("auto", "cuda:1") == "cuda"
+    monkeypatch.setattr(backend, "find_spec", lambda module: None)
+    assert chosen_backend("auto", "cuda:1") == "nvdiffrast"
+
+
+def test_missing_triton_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hrnfit.render.cuda", None)
+    with pytest.raises(ImportError, match=r"pip install 'hrnfit\[gpu\]'"):
+        rasterizer("cuda", "cuda")
 
 
 @pytest.mark.skipif(

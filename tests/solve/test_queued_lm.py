@@ -47,6 +47,21 @@ def same(
     return found
 
 
+@dataclass(frozen=True)
+class Linear:
+    """Residuals A x - b."""
+
+    A: Tensor
+    b: Tensor
+    slots: tuple[tuple[str, int | None], ...] = (("x", None),)
+
+    def residual(self, x: Tensor) -> Tensor:
+        return x @ self.A.T - self.b
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.residual(x), (self.A.expand(*x.shape[:-1], *self.A.shape),)
+
+
 def test_curved_valley_with_its_refusals():
     found = same([Rosenbrock()], {"x": vector(-1.2, 1.0)})
     assert found.outcome is Outcome.CONVERGED
@@ -103,7 +118,7 @@ def test_bounds_of_strongly_coupled_unknowns(generator):
     mixed = torch.randn(4, 30, generator=generator, dtype=torch.float64)
     A = common @ mixed + 0.002 * torch.randn(60, 30, generator=generator, dtype=torch.float64)
     b = A @ torch.linspace(-1.0, 1.5, 30, dtype=torch.float64)
-    block = ForwardBlock((("x", None),), lambda x: A @ x - b)
+    block = Linear(A, b)
     start = {"x": torch.full((30,), 0.5, dtype=torch.float64)}
     found = same([block], start, {"x": (0.0, 1.0)}, LevenbergMarquardt(max_steps=60))
     assert found.outcome is Outcome.CONVERGED

@@ -7,7 +7,7 @@ import torch
 
 from hrnfit.solve.first_order import Adam, _AdamStepper
 from hrnfit.solve.loop import Loop
-from hrnfit.solve.recorded_adam import NamedEnergy, RateTable, adam_update
+from hrnfit.solve.recorded_adam import NamedEnergy, RateTable, adam_update, plain_update
 from hrnfit.solve.solver import Outcome
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
@@ -35,6 +35,24 @@ def test_updates_are_those_of_torch():
         theirs.grad, adam.param_groups[0]["lr"] = grad, 0.05 * factor
         adam.step()
         assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_the_kernel_updates_as_the_plain_formula():
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from hrnfit.geometry.launched import INTERPRETED
+    from hrnfit.solve.fused_adam import fused_update
+
+    if not INTERPRETED:
+        pytest.skip("kernels are compiled in this process")
+    generator = torch.Generator().manual_seed(1)
+    table = RateTable((0.5, 0.05), (1.0, 0.7), (0.9, 0.999)).rows(0, 1.0).float()
+    ours, theirs = ([torch.zeros(2, 5) for _ in range(3)] for _ in range(2))
+    for k in range(3):  # the last is beyond the table
+        grad = torch.randn(2, 5, generator=generator)
+        fused_update(*ours, grad, table, torch.tensor([k]), 1, (0.9, 0.999))
+        plain_update(*theirs, grad, table, torch.tensor([k]), 1, (0.9, 0.999))
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5)
 
 
 def bowl(leaves, inputs):

@@ -1,0 +1,88 @@
+"""The shared albedo by Triton kernels: the functions of `shared_albedo.py` for a CUDA device, float32.
+
+Fixed launches, nothing read by the host. Imported only where a CUDA device is used.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hrnfit.energy import skin_kernels
+from hrnfit.energy.shared_albedo import (
+    LEAST_COSINE,
+    OCCLUSION_MARGIN,
+    Consensus,
+    TexelViews,
+)
+from hrnfit.energy.texels import Texels
+from hrnfit.geometry.launched import blocks, width_of
+
+
+def read_skin(
+    channels: Float[Tensor, "V S S 10"],
+    size: Float[Tensor, ""],
+    K: Float[Tensor, "V 3 3"],
+    motion: Float[Tensor, "V 3 4"],
+    frame: Int[Tensor, "V"],
+    head: Float[Tensor, "V P 3"] | Float[Tensor, "T P 3"],
+    normals: Float[Tensor, "V P 3"] | Float[Tensor, "T P 3"],
+    depth: Float[Tensor, "V S S"],
+    compared: Float[Tensor, "P"],
+) -> TexelViews:
+    """`read_texels` of points of T frames in the head frame; the derivative is in that frame, too.
+
+    channels: of `TexelSource`, last, of which `size` px a side are the window. motion: camera from head.
+    compared: factor of the weights.
+    """
+    V, S = channels.shape[:2]
+    P = head.shape[1]
+    colour, weight = channels.new_empty(V, P, 3), channels.new_empty(V, P)
+    jacobian = channels.new_empty(V, P, 3, 3)
+    block = width_of(128)
+    grid = (*blocks(P, block), V)
+    skin_kernels.read[grid](
+        channels, K.contiguous(), motion.contiguous(), frame, head.contiguous(),
+        normals.contiguous(), depth, compared, colour, jacobian, weight,
+        P, S, size, LEAST_COSINE, OCCLUSION_MARGIN, JACOBIAN=True, BLOCK=block,
+    )  # fmt: skip
+    return TexelViews(colour, jacobian, weight)
+
+
+def agreement(
+    texels: TexelViews, light: Float[Tensor, "V P 3"], scale: float, rounds: int = 3
+) -> Consensus:
+    """`consensus`."""
+    V, P = texels.weight.shape
+    mean, residual = texels.colour.new_empty(P, 3), torch.empty_like(texels.colour)
+    weight = torch.empty_like(texels.weight)
+    padded = 1 << (V - 1).bit_length()
+    block = width_of(128 if padded <= 8 else 64)
+    grid = blocks(P, block)
+    sums = torch.empty(*grid, 2, dtype=torch.float64, device=weight.device)
+    skin_kernels.agree[grid](
+        texels.colour, light, texels.weight, mean, residual, weight, sums, V, P, scale,
+        VP=padded, ROUNDS=rounds, BLOCK=block,
+    )  # fmt: skip
+    cost, counted = sums.sum(0)
+    seen = counted.clamp_min(1e-9)
+    energy = cost / seen
+    return Consensus(mean, residual, weight, energy.to(weight), seen.to(weight))
+
+
+def texel_equations(
+    columns: Float[Tensor, "V P 3 k"],
+    agreed: Consensus,
+    raster: Texels,
+) -> Float[Tensor, "kk_k S S"]:
+    """`column_blocks` laid into the square: k k entries of the blocks, then the k of the gradient."""
+    V, P, _, k = columns.shape
+    square = columns.new_zeros(k * k + k, raster.size, raster.size)
+    middle = columns.new_empty(P, 3, k)
+    block = width_of(128)
+    skin_kernels.blocks[blocks(P, block)](
+        columns.contiguous(), agreed.residual, agreed.weight, agreed.seen, raster.flat, middle, square,
+         V, P, raster.size**2, KC=k, BLOCK=block,
+    )  # fmt: skip
+    return square

@@ -1,0 +1,194 @@
+"""Triton kernels of the shared albedo: reading texels, their consensus, their blocks of the normal equations.
+
+The laws stand in `shared_albedo.py`. A program takes a stretch of texels with all views, so that what the
+views say about a texel meets in registers and is not written out between the steps.
+"""
+
+# pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+from __future__ import annotations
+
+import triton.language as tl
+
+from hrnfit.geometry.launched import kernel
+
+
+@kernel
+def _turned(M, x, y, z, row: tl.constexpr):
+    """One row of a rigid motion (3, 4) applied to points, without its shift."""
+    a, b, c = tl.load(M + 4 * row), tl.load(M + 4 * row + 1), tl.load(M + 4 * row + 2)
+    return a * x + b * y + c * z
+
+
+@kernel
+def _tap(channels, row, column, c: tl.constexpr, S, inside):
+    """One channel of a window at pixels, 0 outside."""
+    there = inside & (row >= 0) & (row < S) & (column >= 0) & (column < S)
+    return tl.load(channels + (row * S + column) * 10 + c, mask=there, other=0.0)
+
+
+@kernel
+def _bilinear(channels, row, column, fy, fx, c: tl.constexpr, S, inside):
+    top = (1.0 - fx) * _tap(channels, row, column, c, S, inside)
+    top += fx * _tap(channels, row, column + 1, c, S, inside)
+    low = (1.0 - fx) * _tap(channels, row + 1, column, c, S, inside)
+    low += fx * _tap(channels, row + 1, column + 1, c, S, inside)
+    return (1.0 - fy) * top + fy * low
+
+
+@kernel
+def read(
+    channels, K, motion, frame, head, normals, depth, compared, colour, jacobian, weight,
+    P, S, size, least, margin, JACOBIAN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """What one view, the program's second index, reads at texels: colour (V, P, 3), its derivative in
+    the head frame (V, P, 3, 3) and the weight (V, P). channels: (V, S, S, 10), of which `size` px are used."""
+    v = tl.program_id(1)
+    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = p < P
+    t = tl.load(frame + v)
+    size = tl.load(size)
+    M = motion + 12 * v
+    at = 3 * (t * P + p)
+    hx = tl.load(head + at, mask=inside, other=0.0)
+    hy = tl.load(head + at + 1, mask=inside, other=0.0)
+    hz = tl.load(head + at + 2, mask=inside, other=0.0)
+    x = _turned(M, hx, hy, hz, 0) + tl.load(M + 3)
+    y = _turned(M, hx, hy, hz, 1) + tl.load(M + 7)
+    z = _turned(M, hx, hy, hz, 2) + tl.load(M + 11)
+    z = tl.where(inside, z, 1.0)
+    k = K + 9 * v
+    fx, fy = tl.load(k), tl.load(k + 4)
+    u = fx * (x / z) + tl.load(k + 1) * (y / z) + tl.load(k + 2)
+    w = tl.load(k + 3) * (x / z) + fy * (y / z) + tl.load(k + 5)
+    # positions far outside, or not finite, are read nowhere and must not overflow the index
+    usable = inside & (u > -1e6) & (u < 1e6) & (w > -1e6) & (w < 1e6)
+    u, w = tl.where(usable, u, -10.0), tl.where(usable, w, -10.0)
+    column, row = tl.floor(u - 0.5).to(tl.int32), tl.floor(w - 0.5).to(tl.int32)
+    px, py = u - 0.5 - column, w - 0.5 - row
+    own = channels + v.to(tl.int64) * S * S * 10
+    out = v * P + p
+    for c in tl.static_range(3):
+        value = _bilinear(own, row, column, py, px, c, S, usable)
+        tl.store(colour + 3 * out + c, value, mask=inside)
+    if JACOBIAN:
+        ax, ay = fx / z, fy / z
+        for c in tl.static_range(3):
+            gx = ax * _bilinear(own, row, column, py, px, 3 + c, S, usable)
+            gy = ay * _bilinear(own, row, column, py, px, 6 + c, S, usable)
+            gz = -(gx * (x / z) + gy * (y / z))
+            for j in tl.static_range(3):
+                value = gx * tl.load(M + j) + gy * tl.load(M + 4 + j) + gz * tl.load(M + 8 + j)
+                tl.store(jacobian + 9 * out + 3 * c + j, value, mask=inside)
+    nx = tl.load(normals + at, mask=inside, other=0.0)
+    ny = tl.load(normals + at + 1, mask=inside, other=0.0)
+    nz = tl.load(normals + at + 2, mask=inside, other=0.0)
+    along = _turned(M, nx, ny, nz, 0) * x + _turned(M, nx, ny, nz, 1) * y
+    along += _turned(M, nx, ny, nz, 2) * z
+    cosine = -along / tl.sqrt(x * x + y * y + z * z)
+    ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
+    near = tl.full((BLOCK,), float("inf"), tl.float32)
+    middle_x = tl.minimum(tl.maximum(u.to(tl.int32), 0), S - 1)
+    middle_y = tl.minimum(tl.maximum(w.to(tl.int32), 0), S - 1)
+    for dy in tl.static_range(-1, 2):
+        for dx in tl.static_range(-1, 2):
+            r, s = middle_y + dy, middle_x + dx
+            there = usable & (r >= 0) & (r < S) & (s >= 0) & (s < S)
+            place = depth + v.to(tl.int64) * S * S + r * S + s
+            near = tl.minimum(near, tl.load(place, mask=there, other=float("inf")))
+    seen = (z < near + margin) & (u > 1.0) & (u < size - 1.0) & (w > 1.0) & (w < size - 1.0)
+    seen = seen & (_bilinear(own, row, column, py, px, 9, S, usable) > 0.99) & usable
+    ramp = ramp * tl.load(compared + p, mask=inside, other=0.0)
+    tl.store(weight + out, tl.where(seen, ramp, 0.0), mask=inside)
+
+
+@kernel
+def _colours(colour, light, out, mask, c: tl.constexpr):
+    value = tl.load(colour + 3 * out + c, mask=mask, other=0.0)
+    return value - tl.load(light + 3 * out + c, mask=mask, other=0.0)
+
+
+@kernel
+def agree(
+    colour, light, plain, mean, residual, weight, sums, V, P, scale,
+    VP: tl.constexpr, ROUNDS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Robust mean (P, 3), residuals (V, P, 3) and weights (V, P) of texels, and the program's sums: of the energy, and of the
+    weights it was taken over."""
+    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    v = tl.arange(0, VP)
+    out = v[:, None] * P + p[None, :]
+    mask = (v[:, None] < V) & (p[None, :] < P)
+    r = _colours(colour, light, out, mask, 0)
+    g = _colours(colour, light, out, mask, 1)
+    b = _colours(colour, light, out, mask, 2)
+    given = tl.load(plain + out, mask=mask, other=0.0)
+    w, inverse = given, 1.0 / (scale * scale)
+    squared = tl.zeros((VP, BLOCK), tl.float32)
+    mr = tl.zeros((BLOCK,), tl.float32)
+    mg, mb = mr, mr
+    dr, dg, db = r, g, b
+    for i in tl.static_range(ROUNDS + 1):
+        total = tl.maximum(tl.sum(w, axis=0), 1e-9)
+        mr, mg, mb = tl.sum(w * r, axis=0), tl.sum(w * g, axis=0), tl.sum(w * b, axis=0)
+        mr, mg, mb = mr / total, mg / total, mb / total
+        dr, dg, db = r - mr[None, :], g - mg[None, :], b - mb[None, :]
+        squared = (dr * dr + dg * dg + db * db) * inverse
+        if i < ROUNDS:
+            rest = 1.0 / (1.0 + squared)
+            w = given * rest * rest
+    twice = tl.sum((given > 0).to(tl.int32), axis=0) >= 2
+    w = tl.where(twice[None, :], w, 0.0)
+    counted = tl.where(twice[None, :] & mask, given, 0.0)
+    tl.store(weight + out, w, mask=mask)
+    tl.store(residual + 3 * out, dr, mask=mask)
+    tl.store(residual + 3 * out + 1, dg, mask=mask)
+    tl.store(residual + 3 * out + 2, db, mask=mask)
+    tl.store(mean + 3 * p, mr, mask=p < P)
+    tl.store(mean + 3 * p + 1, mg, mask=p < P)
+    tl.store(mean + 3 * p + 2, mb, mask=p < P)
+    cost = counted * scale * scale * squared / (1.0 + squared)
+    tl.store(sums + 2 * tl.program_id(0), tl.sum(cost.to(tl.float64)))
+    tl.store(sums + 2 * tl.program_id(0) + 1, tl.sum(counted.to(tl.float64)))
+
+
+@kernel
+def blocks(
+    columns, residual, weight, seen, flat, middle, square, V, P, SS,
+    KC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Gauss-Newton blocks and pulls of texels, laid into a square (KC KC + KC, S S) that is zero elsewhere.
+    middle (P, 3, KC): room for the columns' mean over the views."""
+    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = p < P
+    total = tl.full((BLOCK,), 0.0, tl.float32)
+    share = 1.0 / tl.load(seen)
+    for v in range(V):
+        total += share * tl.load(weight + v * P + p, mask=inside, other=0.0)
+    whole = 1.0 / tl.maximum(total, 1e-12)
+    for e in tl.static_range(3 * KC):
+        value = tl.zeros((BLOCK,), tl.float32)
+        for v in range(V):
+            w = share * tl.load(weight + v * P + p, mask=inside, other=0.0)
+            value += w * tl.load(columns + (v * P + p) * 3 * KC + e, mask=inside, other=0.0)
+        tl.store(middle + p * 3 * KC + e, value * whole, mask=inside)
+    at = tl.load(flat + p, mask=inside, other=0)
+    for i in tl.static_range(KC):
+        pull = tl.zeros((BLOCK,), tl.float32)
+        for j in tl.static_range(i, KC):
+            value = tl.zeros((BLOCK,), tl.float32)
+            for c in tl.static_range(3):
+                mi = tl.load(middle + (3 * p + c) * KC + i, mask=inside, other=0.0)
+                mj = tl.load(middle + (3 * p + c) * KC + j, mask=inside, other=0.0)
+                for v in range(V):
+                    w = share * tl.load(weight + v * P + p, mask=inside, other=0.0)
+                    here = (v * P + p) * 3 + c
+                    ci = tl.load(columns + here * KC + i, mask=inside, other=0.0) - mi
+                    cj = tl.load(columns + here * KC + j, mask=inside, other=0.0) - mj
+                    value += w * ci * cj
+                    if j == i:
+                        pull += w * ci * tl.load(residual + here, mask=inside, other=0.0)
+            tl.store(square + (i * KC + j) * SS + at, value, mask=inside)
+            if j > i:
+                tl.store(square + (j * KC + i) * SS + at, value, mask=inside)
+        tl.store(square + (KC * KC + i) * SS + at, pull, mask=inside)

@@ -1,0 +1,29 @@
+"""Triton: Adam's update of one leaf, moments included, in one pass. `recorded_adam.plain_update` has the law."""
+
+# pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+from __future__ import annotations
+
+import triton.language as tl
+
+from hrnfit.geometry.launched import kernel
+
+
+@kernel
+def update(
+    leaf, first, second, grad, table, step, rows, width, column, count, keep, keep_squared, epsilon,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Move a leaf by the rate in the table's row `step`."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    row = table + tl.minimum(tl.load(step), rows - 1) * width
+    rate, root = tl.load(row + column), tl.load(row + width - 1)
+    g = tl.load(grad + at, mask=inside, other=0.0)
+    m = tl.load(first + at, mask=inside, other=0.0)
+    m = m + (1.0 - keep) * (g - m)
+    v = keep_squared * tl.load(second + at, mask=inside, other=0.0) + (1.0 - keep_squared) * g * g
+    x = tl.load(leaf + at, mask=inside, other=0.0)
+    tl.store(first + at, m, mask=inside)
+    tl.store(second + at, v, mask=inside)
+    tl.store(leaf + at, x - rate * m / (tl.sqrt(v) / root + epsilon), mask=inside)

@@ -1,0 +1,86 @@
+"""Normals, sparse rows and projection by kernels against the plain formulas, in the interpreter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from hrnfit.geometry.launched import INTERPRETED
+from hrnfit.geometry.mesh import gathered_vertex_normals
+from hrnfit.geometry.mesh_cuda import (
+    around_vertices,
+    cuda_project,
+    cuda_rows,
+    cuda_vertex_normals,
+)
+from hrnfit.geometry.rows import plain_rows, project_views
+from tests.energy.scene import sphere
+
+pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+
+UNIT, FACES = sphere(rings=6, sides=8)
+
+
+def check(ours, plain, x, generator, tolerance=1e-9):
+    """Values and gradients of two functions of x agree."""
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    left, right = ours(a), plain(b)
+    weight = torch.randn(left.shape, generator=generator, dtype=x.dtype)
+    assert torch.allclose(left, right, atol=tolerance)
+    (by_left,) = torch.autograd.grad((left * weight).sum(), a)
+    (by_right,) = torch.autograd.grad((right * weight).sum(), b)
+    assert torch.allclose(by_left, by_right, atol=tolerance)
+
+
+def test_the_table_names_the_two_other_corners_in_order():
+    table = around_vertices(torch.tensor([[0, 1, 2], [2, 1, 3]]), 5)
+    assert table[0].tolist() == [[1, 2], [-1, -1]]
+    assert table[2].tolist() == [[0, 1], [1, 3]]
+    assert table[4].tolist() == [[-1, -1], [-1, -1]]
+
+
+def test_normals_of_a_rough_sphere_and_of_a_lone_vertex(generator):
+    lone = torch.cat([UNIT, torch.zeros(1, 3, dtype=UNIT.dtype)])
+    x = lone + 0.1 * torch.randn(2, *lone.shape, generator=generator, dtype=UNIT.dtype)
+    check(
+        lambda v: cuda_vertex_normals(v, FACES),
+        lambda v: gathered_vertex_normals(v, FACES),
+        x, generator,
+    )  # fmt: skip
+    assert not cuda_vertex_normals(x, FACES)[:, -1].any()
+
+
+def test_rows_with_padding_and_a_batch(generator):
+    index = torch.randint(0, 9, (6, 4), generator=generator)
+    weights = torch.rand(6, 4, generator=generator, dtype=torch.float64)
+    weights[:, 2] = 0.0
+    x = torch.randn(2, 3, 9, 3, generator=generator, dtype=torch.float64)
+    check(
+        lambda v: cuda_rows(v, index, weights),
+        lambda v: plain_rows(v, index, weights),
+        x,
+        generator,
+    )
+
+
+def test_projection_of_frames_that_views_share(generator):
+    frame = torch.tensor([0, 1, 0])
+    K = torch.rand(3, 3, 3, generator=generator, dtype=torch.float64) * 100
+    K[:, 2] = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    T = torch.eye(4, dtype=torch.float64) + 0.1 * torch.randn(3, 4, 4, generator=generator).double()
+    T[:, 2, 3] = 50.0
+    x = torch.randn(2, 7, 3, generator=generator, dtype=torch.float64)
+    check(
+        lambda v: cuda_project(v, frame, K, T),
+        lambda v: project_views(v[frame], K, T),
+        x,
+        generator,
+    )
+
+
+def test_double_backward_goes_through_the_plain_formula(generator):
+    x = torch.randn(1, 5, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    faces = torch.tensor([[0, 1, 2], [1, 3, 2], [2, 3, 4]])
+    assert torch.autograd.gradgradcheck(lambda v: cuda_vertex_normals(v, faces), x)
