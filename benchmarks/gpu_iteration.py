@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from hrnfit.model.placed import placed
 from torch import Tensor
 
 from benchmarks.gpu_render import milliseconds
 from hrnfit.energy.term import Weight
 from hrnfit.fit.first_order_stage import RATES
+from hrnfit.fit.model_constants import model_on
 from hrnfit.fit.recorded_stage import StageTerms, named_energy
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import make_term
@@ -69,7 +69,7 @@ def scene(model: FaceModel, device: str, backend: str = "auto") -> tuple[Scene, 
     rows = torch.zeros(len(views), dtype=torch.int64, device=device)
     sharing = Sharing(rows, rows, torch.arange(len(views), device=device))
     at = torch.device(device)
-    found = Scene(views, placed(model, at), sharing, rasterizer(backend, device), at)
+    found = Scene(views, model_on(model, at), sharing, rasterizer(backend, device), at)
     return found.framed(state), state.replace(deformation=deformation, displacement=displacement)
 
 

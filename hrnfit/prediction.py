@@ -25,7 +25,7 @@ from hrnfit.model.landmark_rows import landmark_rows
 from hrnfit.observe.observation import WorkingViews
 from hrnfit.render.detail import view_detail
 from hrnfit.render.rasterizer import Raster, Rasterizer
-from hrnfit.render.shade import lit, safe_normalize
+from hrnfit.render.shade import safe_normalize, shade
 from hrnfit.render.texture import UvRaster, resized_map, uv_interpolate
 from hrnfit.state import FaceState, Sharing
 
@@ -194,7 +194,8 @@ class Prediction:
         if has_kernels(self.points.device):
             return self._painted[0]
         light = self.state.light[self.sharing.light]
-        colour = lit(self.albedo_seen, self.normals, light, self.raster.triangle)
+        hit = (self.raster.triangle >= 0).to(self.albedo_seen.dtype)[..., None]
+        colour = hit * self.albedo_seen * shade(self.normals, light)
         return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
 
     @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")

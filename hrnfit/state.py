@@ -74,6 +74,10 @@ class Sharing:
     def n_views(self) -> int:
         return len(self.frame)
 
+    def to(self, device: torch.device | str) -> Sharing:
+        """The rows on a device, for what is indexed there."""
+        return Sharing(self.frame.to(device), self.light.to(device), self.displacement.to(device))
+
     @property
     def n_frames(self) -> int:
         return int(self.frame.max()) + 1

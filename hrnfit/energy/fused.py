@@ -31,6 +31,8 @@ from hrnfit.energy.smooth import (
     used_by_model,
 )
 from hrnfit.energy.term import Prediction
+from hrnfit.geometry.kept import kept_with
+from hrnfit.model.face_model import LandmarkSet
 from hrnfit.observe.observation import WorkingViews
 
 Fused = Callable[[Any, Prediction, WorkingViews, str], "Tensor | None"]
@@ -76,7 +78,12 @@ def _photometric(term: Photometric, p: Prediction, views: WorkingViews, kernel: 
 
 
 def _landmark(term: LandmarkTerm, p: Prediction, views: WorkingViews, kernel: str) -> Tensor:
-    weight, neighbours = _landmark_tables(p, term.scheme)
+    marks = p.model.landmarks[term.scheme]
+    weight, neighbours = kept_with(
+        marks.triangles,
+        ("landmark energy", term.scheme),
+        lambda: _landmark_tables(marks, term.scheme),
+    )
     return seen.landmark_energy(
         p.landmark_pixels(term.scheme), views.landmarks, views.landmark_confidence,
         _mm(p, views), weight, neighbours, kernel,
@@ -121,25 +128,18 @@ def _outline(p: Prediction) -> tuple[Tensor, Tensor]:
     return _kept(p, "outline", lambda: seen.outline_of(p.points, p.model.faces, p.raster.triangle))
 
 
-_LANDMARKS: MutableMapping[Tensor, tuple[Tensor, Tensor]] = WeakIdKeyDictionary()
-"""Per landmark set of a model, by the tensor of its triangles."""
-
-
-def _landmark_tables(prediction: Prediction, scheme: str) -> tuple[Tensor, Tensor]:
+def _landmark_tables(marks: LandmarkSet, scheme: str) -> tuple[Tensor, Tensor]:
     """Weight of each point by its spread, and its neighbours on the contour (itself twice off it)."""
-    marks = prediction.model.landmarks[scheme]
-    if marks.triangles not in _LANDMARKS:
-        weight = spread_weight(marks.spread) * (marks.triangles >= 0)
-        table = torch.arange(len(weight)).repeat(2, 1).T.contiguous()
-        ring, closed = CONTOURS.get(scheme, ((), False))
-        for k, point in enumerate(ring):
-            last = len(ring) - 1
-            before = ring[k - 1] if closed or k > 0 else point
-            after = ring[(k + 1) % len(ring)] if closed or k < last else point
-            table[point] = torch.tensor([before, after])
-        device = marks.triangles.device
-        _LANDMARKS[marks.triangles] = weight.to(device), table.int().to(device)
-    return _LANDMARKS[marks.triangles]
+    weight = spread_weight(marks.spread) * (marks.triangles >= 0)
+    table = torch.arange(len(weight)).repeat(2, 1).T.contiguous()
+    ring, closed = CONTOURS.get(scheme, ((), False))
+    for k, point in enumerate(ring):
+        last = len(ring) - 1
+        before = ring[k - 1] if closed or k > 0 else point
+        after = ring[(k + 1) % len(ring)] if closed or k < last else point
+        table[point] = torch.tensor([before, after])
+    device = marks.triangles.device
+    return weight.to(device), table.int().to(device)
 
 
 FUSED: dict[type, Fused] = {

@@ -5,17 +5,17 @@ Memory: the gradient, as large as the map, from the forward to the backward pass
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from hrnfit.energy import map_kernels
 from hrnfit.energy.fused_mean import FusedMean
 from hrnfit.energy.robust_kernels import KINDS
 from hrnfit.energy.smooth import difference_validity
+from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.launched import blocks, width_of
 
 
@@ -33,16 +33,6 @@ class _Constants:
         self.share |= dict(zip(("size", "variation", "bending"), counts, strict=True))
 
 
-_CONSTANTS: MutableMapping[Tensor, _Constants] = WeakIdKeyDictionary()
-"""Per mask tensor, which lives as long as its model."""
-
-
-def _constants(used: Tensor) -> _Constants:
-    if used not in _CONSTANTS:
-        _CONSTANTS[used] = _Constants(used)
-    return _CONSTANTS[used]
-
-
 def _energy(name: str) -> Callable[[Tensor, Tensor, float, str], Tensor]:
     """A kernel of `map_kernels`."""
 
@@ -51,7 +41,8 @@ def _energy(name: str) -> Callable[[Tensor, Tensor, float, str], Tensor]:
     ) -> Float[Tensor, ""]:
         stacked = maps.reshape(-1, *maps.shape[-3:]).contiguous()
         count, height, width, channels = stacked.shape
-        constants, block = _constants(used), width_of(128)
+        constants = kept_with(used, "map energies", lambda: _Constants(used))
+        block = width_of(128)
         validity = constants.share[name] * count * (1 if name == "isotropic" else channels)
         grid = (*blocks(height * width, block), count)
 

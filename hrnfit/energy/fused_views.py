@@ -6,18 +6,16 @@ First derivatives only. Memory: one gradient as large as what a term reads, and 
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from hrnfit.energy import landmark, outline_kernels, photometric, pixel_kernels
 from hrnfit.energy.contour import VISIBLY_WRONG, MaskEdges
 from hrnfit.energy.fused_mean import FusedMean
 from hrnfit.energy.occluding import edges_of
 from hrnfit.energy.robust_kernels import KINDS
+from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.launched import blocks, width_of
 
 
@@ -89,8 +87,9 @@ def outline_of(
     points: Float[Tensor, "V N 3"], faces: Int[Tensor, "F 3"], triangle: Int[Tensor, "V S S"]
 ) -> tuple[Float[Tensor, "V N 4"], Int[Tensor, "2 V S S"]]:
     """The outline (see `outline_kernels`), and planes that mark outer contour points and open ends."""
-    xyz, tables = points.detach().contiguous(), _tables(faces, points.shape[1])
     views, count, size = len(points), points.shape[1], triangle.shape[-1]
+    xyz = points.detach().contiguous()
+    tables = kept_with(faces, ("outline", count), lambda: _tables(faces, count))
     outline = xyz.new_zeros(views, count, 4)
     planes = torch.zeros(2, *triangle.shape, dtype=torch.int8, device=points.device)
     block, edges = width_of(128), len(tables[0])
@@ -104,19 +103,13 @@ def outline_of(
     return outline, planes
 
 
-_TABLES: MutableMapping[Tensor, tuple[Tensor, ...]] = WeakIdKeyDictionary()
-"""Per faces tensor."""
-
-
 def _tables(faces: Tensor, vertices: int) -> tuple[Tensor, ...]:
     """Ends, triangles and opposite corners of the inner edges, and which vertices lie on open ones; int32."""
-    if faces not in _TABLES:
-        edges = edges_of(faces)
-        ends = torch.zeros(vertices, dtype=torch.int32, device=faces.device)
-        ends[edges.open.flatten()] = 1
-        inner = (edges.inner, edges.inner_faces, edges.inner_opposite)
-        _TABLES[faces] = (*(x.int().contiguous() for x in inner), ends)
-    return _TABLES[faces]
+    edges = edges_of(faces)
+    ends = torch.zeros(vertices, dtype=torch.int32, device=faces.device)
+    ends[edges.open.flatten()] = 1
+    inner = (edges.inner, edges.inner_faces, edges.inner_opposite)
+    return (*(x.int().contiguous() for x in inner), ends)
 
 
 def contour_energy(

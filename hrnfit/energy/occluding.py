@@ -10,13 +10,13 @@ no contour of the person and never count. Window pixels, y down; nothing here kn
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
+
+from hrnfit.geometry.kept import kept_with
 
 
 class MeshEdges(NamedTuple):
@@ -64,15 +64,9 @@ def mesh_edges(faces: Int[Tensor, "F 3"]) -> MeshEdges:
     )
 
 
-_EDGES: MutableMapping[Tensor, MeshEdges] = WeakIdKeyDictionary()
-"""Edges per faces tensor: a constant of the topology."""
-
-
 def edges_of(faces: Int[Tensor, "F 3"]) -> MeshEdges:
     """`mesh_edges`, computed once per faces tensor."""
-    if faces not in _EDGES:
-        _EDGES[faces] = mesh_edges(faces)
-    return _EDGES[faces]
+    return kept_with(faces, "edges", lambda: mesh_edges(faces))
 
 
 def front_facing(points: Float[Tensor, "V N 3"], faces: Int[Tensor, "F 3"]) -> Bool[Tensor, "V F"]:

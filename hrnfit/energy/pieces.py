@@ -10,13 +10,17 @@ from collections.abc import Callable
 from torch import Tensor
 
 AT_ONCE = 2**21
-"""Texels times views, or pixels times views, in a piece. Reading texels takes 200 bytes for each, so 0.4 GB; a rig
-of 9 views at 512 x 512 texels is one piece, and smaller pieces cost launches."""
+"""Texels times views in a piece. Reading texels takes 200 bytes for each, so 0.4 GB; a rig of 9 views at 512 x 512
+texels is one piece, and smaller pieces cost launches."""
+PIXELS_AT_ONCE = 2**23
+"""Pixels or chart texels times views, in a piece of whole views: 100 bytes for each, so 0.8 GB. A rig of 8 windows of
+1024 px is one piece."""
 
 
-def pieces(views: int, count: int) -> list[slice]:
-    """Ranges of `count` items such that each times `views` is at most `AT_ONCE`, of equal length but the last."""
-    most = max(1, AT_ONCE // max(views, 1))
+def pieces(views: int, count: int, at_once: int | None = None) -> list[slice]:
+    """Ranges of `count` items such that each times `views` is at most `at_once` (`AT_ONCE`), of equal length but
+    the last; at least one item each."""
+    most = max(1, (AT_ONCE if at_once is None else at_once) // max(views, 1))
     number = max(1, -(-count // most))
     length = max(1, -(-count // number))
     return [slice(i, min(i + length, count)) for i in range(0, max(count, 1), length)]

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from hrnfit.energy.filters import gaussian_blur, slopes
 from hrnfit.energy.photometric import VISIBLY_WRONG
-from hrnfit.energy.pieces import by_pieces, pieces
+from hrnfit.energy.pieces import PIXELS_AT_ONCE, by_pieces, pieces
 from hrnfit.energy.texels import Texels
 from hrnfit.observe.observation import WorkingViews
 
@@ -61,6 +61,18 @@ def encoded_windows(
     Only what is inside the mask is blurred: backdrop that bleeds over the outline made the true
     surface cost 2 to 5 times as much (synthetic rig, blur 1.5 px).
     """
+    views, size = masks.shape[:2]
+
+    def some(at: slice) -> tuple[Tensor]:
+        return (_encoded(images[at], masks[at], blur),)
+
+    return by_pieces(some, pieces(size * size, views, PIXELS_AT_ONCE), (0,), views)[0]
+
+
+def _encoded(
+    images: Float[Tensor, "v S S 3"], masks: Float[Tensor, "v S S"], blur: float
+) -> Float[Tensor, "v 10 S S"]:
+    """Of some views."""
     colour = log_encoded(images).movedim(-1, 1) / VISIBLY_WRONG
     if blur > 0:
         inside = (masks > 0.99).to(colour)[:, None]
@@ -206,10 +218,22 @@ def smooth_offset(
     highlights pull the surface by 1 mm and more, twice of it did too (rig, five views: 95th percentile
     0.62 mm at 0.015, 0.84 at 0.02, 1.02 at 0.03, 1.43 with no offset).
     """
+    views = len(texels.weight)
+
+    def some(at: slice) -> tuple[Tensor]:
+        against = texels.colour[at] - agreed.mean
+        weight = agreed.weight[at] + 1e-6 * texels.weight[at]
+        return (_smoothed(against, weight, raster, sigma),)
+
+    return by_pieces(some, pieces(raster.size**2, views, PIXELS_AT_ONCE), (0,), views)[0]
+
+
+def _smoothed(
+    against: Float[Tensor, "v P 3"], weight: Float[Tensor, "v P"], raster: Texels, sigma: float
+) -> Float[Tensor, "v P 3"]:
+    """Weighted mean around each texel, in some views."""
     size = raster.size
     shrink = max(1, int(sigma * size / 2))
-    against = texels.colour - agreed.mean
-    weight = agreed.weight + 1e-6 * texels.weight
     planes = torch.cat([against * weight[..., None], weight[..., None]], dim=-1)
     image = planes.new_zeros(len(planes), 4, size * size)
     image.index_copy_(2, raster.flat, planes.movedim(-1, 1))

@@ -43,8 +43,8 @@ def read_skin(
     block = width_of(128)
     grid = (*blocks(P, block), V)
     skin_kernels.read[grid](
-        channels, K.contiguous(), motion.contiguous(), frame, head.contiguous(),
-        normals.contiguous(), depth, compared, colour, jacobian, weight,
+        channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
+        head.contiguous(), normals.contiguous(), depth.contiguous(), compared.contiguous(), colour, jacobian, weight,
         P, S, size, LEAST_COSINE, OCCLUSION_MARGIN, JACOBIAN=True, BLOCK=block,
     )  # fmt: skip
     return TexelViews(colour, jacobian, weight)
@@ -55,14 +55,15 @@ def agreement(
 ) -> Consensus:
     """`consensus`."""
     V, P = texels.weight.shape
-    mean, residual = texels.colour.new_empty(P, 3), torch.empty_like(texels.colour)
-    weight = torch.empty_like(texels.weight)
+    mean, residual = texels.colour.new_empty(P, 3), texels.colour.new_empty(V, P, 3)
+    weight = texels.weight.new_empty(V, P)
     padded = 1 << (V - 1).bit_length()
     block = width_of(128 if padded <= 8 else 64)
     grid = blocks(P, block)
     sums = torch.empty(*grid, 2, dtype=torch.float64, device=weight.device)
+    # differences of permuted tensors stay permuted, and kernels count on rows of texels
     skin_kernels.agree[grid](
-        texels.colour, light, texels.weight, mean, residual, weight, sums, V, P, scale,
+        texels.colour.contiguous(), light.contiguous(), texels.weight.contiguous(), mean, residual, weight, sums, V, P, scale,
         VP=padded, ROUNDS=rounds, BLOCK=block,
     )  # fmt: skip
     cost, counted = sums.sum(0)
@@ -82,7 +83,8 @@ def texel_equations(
     middle = columns.new_empty(P, 3, k)
     block = width_of(128)
     skin_kernels.blocks[blocks(P, block)](
-        columns.contiguous(), agreed.residual, agreed.weight, agreed.seen, raster.flat, middle, square,
+        columns.contiguous(), agreed.residual.contiguous(), agreed.weight.contiguous(), agreed.seen,
+        raster.flat.contiguous(), middle, square,
          V, P, raster.size**2, KC=k, BLOCK=block,
     )  # fmt: skip
     return square

@@ -13,7 +13,6 @@ What keeps triangles from folding is in `energy/rigidity.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +20,9 @@ import scipy.sparse
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from hrnfit.energy.term import Prediction, Residuals
+from hrnfit.geometry.kept import kept_with
 from hrnfit.observe.observation import WorkingViews
 
 REFERENCE = 64
@@ -197,19 +196,12 @@ def _quadratic_form(operator: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matri
     return scipy.sparse.csr_matrix(scipy.sparse.kron(per_channel, scipy.sparse.eye(3)))
 
 
-_USED: MutableMapping[Tensor, dict[tuple[int, int], Tensor]] = WeakIdKeyDictionary()
-"""Used texels per model's uv tensor and size: a constant of the topology."""
-
-
 def used_by_model(prediction: Prediction, height: int, width: int) -> Bool[Tensor, "H W"]:
     """`chart_texels` of the predicted model, computed once per model and size."""
-    model = prediction.model
-    if model.uv not in _USED:
-        _USED[model.uv] = {}
-    sizes = _USED[model.uv]
-    if (height, width) not in sizes:
-        sizes[height, width] = chart_texels(model.uv, model.uv_faces, height, width)
-    return sizes[height, width]
+    uv, uv_faces = prediction.model.uv, prediction.model.uv_faces
+    return kept_with(
+        uv, ("used texels", height, width), lambda: chart_texels(uv, uv_faces, height, width)
+    )
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hrnfit.check import check_one_of
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.batch_detector import own_detector
 from hrnfit.fit.batch_work import BatchProgress, BatchWork, Finish
-from hrnfit.fit.capture import Capture, check_captures, named_captures
+from hrnfit.fit.capture import (
+    Capture,
+    check_captures,
+    kind_of,
+    named_captures,
+    photograph_sizes,
+)
 from hrnfit.fit.device import numbered
 from hrnfit.fit.fit import fit
 from hrnfit.fit.licensing import choose_device, planned_parts
-from hrnfit.fit.memory import workers_that_fit
+from hrnfit.fit.memory import fit_bytes, total_bytes, workers_that_fit
 from hrnfit.fit.named_model import model_and_file
 from hrnfit.fit.recipe import Recipe, load_recipe
 from hrnfit.fit.result import FitResult
@@ -95,10 +103,33 @@ def fit_batch(
         progress=progress,
         finish=_one_at_a_time(finish) if save is None else partial(_saved, Path(save)),
         stop_on_error=on_error == "raise",
+        recipe=(recipe.text if isinstance(recipe, Recipe) else "", repr(overrides)),
         shared=(face, file),
         outcomes=[None] * len(subjects),
     )
-    return batch.run(workers or workers_that_fit(where, len(subjects)))
+    if workers is None:
+        needed = max(_needed(one, recipe, overrides, face, max_size, where) for one in subjects)
+        workers = workers_that_fit(where, len(subjects), needed)
+    return batch.run(workers)
+
+
+def _needed(
+    capture: Capture,
+    recipe: Recipe | None,
+    overrides: Mapping[str, object] | None,
+    model: FaceModel,
+    max_size: int | None,
+    device: torch.device,
+) -> int:
+    """Bound of one fit's memory, bytes; 0 on the CPU, where it decides nothing."""
+    if device.type == "cpu":
+        return 0
+    if recipe is None:
+        usual = {"single": "single_view", "views": "multi_view", "rig": "rig"}
+        recipe = load_recipe(usual[kind_of(capture)], overrides)
+    sizes = photograph_sizes(capture, max_size)
+    frames = 1 if capture.cams is not None else max(len(sizes), 1)
+    return fit_bytes(recipe, model, sizes, total_bytes(device), frames)
 
 
 def _saved(folder: Path, name: str, result: FitResult) -> Path:

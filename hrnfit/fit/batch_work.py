@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
-from hrnfit.fit.capture import Capture, fault
+from hrnfit.fit.capture import Capture, fault, kind_of
 from hrnfit.fit.out_of_memory import OutOfMemoryError, release_frames
 from hrnfit.fit.result import FitResult
 from hrnfit.fit.stages import Progress
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 Finish = Callable[[str, FitResult], Any]
 """What becomes of a finished result: the subject's name and the result in, what the list shall hold out."""
+
+
+_READY: MutableMapping[FaceModel, set[tuple[str, ...]]] = WeakIdKeyDictionary()
+"""Of each model: recipe, device and kind of captures that were fitted on a GPU, as long as the model lives."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ class BatchWork:
     progress: Callable[[BatchProgress], None] | None
     finish: Finish | None
     stop_on_error: bool
+    recipe: tuple[str, str]
+    """Its text and the overrides, which tell it from others."""
     shared: tuple[FaceModel, Mapping[str, str]]
     """The model as every result holds it, and what its provenance says of the file."""
     outcomes: list[Any]
@@ -113,7 +120,8 @@ class BatchWork:
         return self.outcomes
 
     def _run(self, workers: int) -> None:
-        """Faulty captures first, then all others, then alone those for which memory was short."""
+        """Faulty captures first; on a GPU one of each kind alone; then all others; then, alone again, those for
+        which memory was short."""
         sound: list[int] = []
         for i, subject in enumerate(self.subjects):
             found = fault(subject)
@@ -121,11 +129,27 @@ class BatchWork:
                 sound.append(i)
             else:
                 self._ended(i, found)
+        if self.device.type == "cuda" and workers > 1:
+            sound = self._led(sound)
         self._crew(workers, sound)
         if self.again:
             log.warning("%d subjects ran out of memory: repeated alone", len(self.again))
             again, self.again = self.again, []
             self._crew(1, sorted(again))
+
+    def _led(self, indices: list[int]) -> list[int]:
+        """Fit the first of each kind alone, so that kernels are compiled and what belongs to the model is there
+        before two workers ask for it; what is left. The next one leads where the first failed."""
+        left, face = list(indices), self.shared[0]
+        ready = _READY.setdefault(face, set())
+        for i in indices:
+            kind = (*self.recipe, str(self.device), kind_of(self.subjects[i]))
+            if kind not in ready and self.failed is None:
+                left.remove(i)
+                self._crew(1, [i])
+                if not isinstance(self.outcomes[i], Exception):
+                    ready.add(kind)
+        return left
 
     def _crew(self, workers: int, indices: list[int]) -> None:
         if self.failed is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrnfit.check import check_kind
-from hrnfit.observe.load import Cameras, GivenLandmarks, Images, Masks, check_inputs
+from hrnfit.io.image_size import image_size
+from hrnfit.observe.load import SOURCE, Cameras, GivenLandmarks, Images, Masks, check_inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,25 @@ def check_captures(captures: Sequence[Capture]) -> None:
     check_kind("captures", captures, (Sequence,), "a list of hrnfit.Capture")
     for i, capture in enumerate(captures):
         check_kind(f"captures[{i}]", capture, (Capture,), "a hrnfit.Capture(images, cams, ...)")
+
+
+def kind_of(capture: Capture) -> str:
+    """Of two captures of one kind, a fit takes the same recipe where it chooses itself."""
+    single = isinstance(capture.images, SOURCE) or len(capture.images) == 1
+    return "single" if single else "views" if capture.cams is None else "rig"
+
+
+def photograph_sizes(capture: Capture, max_size: int | None) -> list[tuple[int, int]]:
+    """Height and width of the photographs as a fit takes them, px, as far as their headers say."""
+    images = capture.images
+    if isinstance(images, Mapping):
+        images = list(images.values())
+    sources = [images] if isinstance(images, SOURCE) else list(images)
+    sizes = [size for source in sources if (size := image_size(source)) is not None]
+    if max_size is None:
+        return sizes
+    shares = [min(1.0, max_size / max(size)) for size in sizes]
+    return [(round(h * s), round(w * s)) for (h, w), s in zip(sizes, shares, strict=True)]
 
 
 def fault(capture: Capture) -> Exception | None:

@@ -24,6 +24,7 @@ from hrnfit.fit.licensing import (
     choose_device,
     planned_parts,
 )
+from hrnfit.fit.memory import fit_bytes, total_bytes
 from hrnfit.fit.named_model import model_and_file
 from hrnfit.fit.network_start import begun_with_networks
 from hrnfit.fit.out_of_memory import is_out_of_memory
@@ -139,7 +140,11 @@ def fit(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            return record.rescued(error, begun, done, 0)
+            sizes = [(view.camera.height, view.camera.width) for view in views]
+            needed = fit_bytes(
+                chosen, face, sizes, total_bytes(where), 1 + max(v.frame for v in views)
+            )
+            return record.rescued(error, begun, done, needed)
 
 
 def _recipe(

@@ -1,10 +1,27 @@
-"""How much memory a fit needs, and how much there is."""
+"""How much memory a fit needs on a GPU, and how much there is.
+
+The bound, in bytes, for V views in windows of S px and R x R texels of the chart:
+
+    BASE + model + photographs + sum over stages (KEPT_PIXEL V S^2 + KEPT_TEXEL V R^2) + the largest piece of work
+
+Stages keep windows and recordings for the next subject, so they add up; what they work with is given back, so only
+the largest counts: that of a stage, WORK_PIXEL V S^2 + WORK_TEXEL V R^2, or of the appearance at A x A texels,
+WORK_ALBEDO V A^2. Charts count as if they filled their square; they fill 60 to 80 %. Photographs are never allowed more
+than a share of the GPU (`observe/window_source.py`).
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 
 import torch
+from torch import Tensor
+
+from hrnfit.fit.recipe import Recipe, Stage
+from hrnfit.model.face_model import FaceModel
+from hrnfit.observe.window_source import MOST_OF_DEVICE, PER_PIXEL
 
 
 def gigabytes(count: int) -> str:
@@ -16,14 +33,18 @@ def free_bytes(device: torch.device) -> int | None:
     """Memory that a fit could get now, torch's own reserve included; None where it cannot be asked."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        reserved = torch.cuda.memory_reserved(device)
+        beyond = min(free, (total_bytes(device) or 0) - reserved)
+        return max(0, beyond) + reserved - torch.cuda.memory_allocated(device)
     return _pages("SC_AVPHYS_PAGES")
 
 
 def total_bytes(device: torch.device) -> int | None:
-    """Memory of the device; None where it cannot be asked."""
+    """Memory of the device, as far as this process may use it; None where it cannot be asked."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[1]
+        # recent versions of torch only
+        share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda _: 1.0)(device)
+        return int(share * torch.cuda.mem_get_info(device)[1])
     return _pages("SC_PHYS_PAGES")
 
 
@@ -36,8 +57,96 @@ def _pages(name: str) -> int | None:
 
 MOST_WORKERS = 3
 """Subjects at once on a GPU, however much memory it has."""
+BASE = 400_000_000
+"""Workspaces of the linear algebra libraries, and kernels."""
+MODEL_COPIES = 3
+"""The model itself, and its tangent and modes where stages hold them."""
+PER_CHART_TEXEL = 64
+"""Corners, weights, index and raster of a chart."""
+KEPT_PIXEL = 74
+"""Of each view's window in a stage: colour and mask twice (17 and 17), and ten encoded channels (40)."""
+KEPT_TEXEL = 48
+"""Of each view's texels in a stage: its light, and what two recordings pass to each other."""
+WORK_PIXEL = 100
+"""Raster and depth; with Adam, what a differentiated image keeps."""
+WORK_TEXEL = 300
+"""Positions, normals, readings and their Jacobians, columns of the equations."""
+WORK_ALBEDO = 210
+"""The same without equations, with light."""
 
 
-def workers_that_fit(device: torch.device, subjects: int) -> int:
-    """Subjects to fit at once: on the CPU one, since a fit uses all of torch's threads."""
-    return 1 if device.type == "cpu" else min(MOST_WORKERS, subjects)
+def fit_bytes(
+    recipe: Recipe,
+    model: FaceModel,
+    sizes: Iterable[tuple[int, int]],
+    device_bytes: int | None = None,
+    frames: int = 1,
+) -> int:
+    """Bound of a fit's memory on a GPU, bytes.
+
+    sizes: height and width of each photograph, px. device_bytes: memory of the GPU, for the share of it that
+    photographs may take. frames: instants.
+    """
+    sizes = list(sizes)
+    views, longest = len(sizes), max((max(size) for size in sizes), default=0)
+    photographs = PER_PIXEL * sum(height * width for height, width in sizes)
+    if device_bytes is not None:
+        photographs = min(photographs, int(MOST_OF_DEVICE * device_bytes))
+    stages = [(mirrored(stage), *stage_sides(stage, longest)) for stage in recipe.stages]
+    kept = sum(n * (KEPT_PIXEL * s**2 + KEPT_TEXEL * r**2) for n, s, r in stages)
+    work = [n * (WORK_PIXEL * s**2 + WORK_TEXEL * r**2) for n, s, r in stages]
+    albedo = WORK_ALBEDO * recipe.resolution.albedo**2
+    columns = max((24 * r**2 * _unknowns(model, frames) for r in _texels(recipe)), default=0)
+    constants = model_bytes(recipe, model)
+    return BASE + constants + photographs + views * (kept + max([*work, albedo])) + columns
+
+
+def mirrored(stage: Stage) -> int:
+    """Views that a stage makes of each: 2 where it adds the mirror image."""
+    return 2 if getattr(stage.settings, "symmetry", False) else 1
+
+
+def stage_sides(stage: Stage, longest: int) -> tuple[int, int]:
+    """Window, px, and texels per side of a stage, for photographs whose longest side is known; 0 where it has
+    none."""
+    most = -(-longest // 64) * 64  # `scene.window_size`
+    size = getattr(stage.settings, "size", 0)
+    return min(size, most), getattr(stage.settings, "texels", 0)
+
+
+def model_bytes(recipe: Recipe, model: FaceModel) -> int:
+    """What belongs to the model on a GPU: itself, charts of every size, and the inverse of the map's sampling."""
+    of_model = MODEL_COPIES * _tensor_bytes(model)
+    charts = {*(r for _, r in (stage_sides(s, 0) for s in recipe.stages)), recipe.resolution.albedo}
+    charts.add(recipe.resolution.displacement)
+    nodes = recipe.resolution.deformation**2
+    inverse = 3 * 8 * nodes**2 if any(s.solver == "surface" for s in recipe.stages) else 0
+    return of_model + PER_CHART_TEXEL * sum(r**2 for r in charts) + min(inverse, 4_000_000_000)
+
+
+def _texels(recipe: Recipe) -> list[int]:
+    """Of the stages that hold the model's modes at every texel."""
+    return [s.settings.texels for s in recipe.stages if s.solver == "coefficients"]
+
+
+def _unknowns(model: FaceModel, frames: int) -> int:
+    return model.n_identity + frames * (model.n_expression + 7)
+
+
+def _tensor_bytes(value: object) -> int:
+    """Bytes of all tensors in a dataclass and its dictionaries."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(_tensor_bytes(entry) for entry in value.values())
+    if is_dataclass(value):
+        return sum(_tensor_bytes(getattr(value, f.name)) for f in fields(value))
+    return 0
+
+
+def workers_that_fit(device: torch.device, subjects: int, needed: int) -> int:
+    """Subjects to fit at once, `needed` bytes each: on the CPU one, since a fit uses all of torch's threads."""
+    if device.type == "cpu":
+        return 1
+    free = free_bytes(device) or 0
+    return max(1, min(MOST_WORKERS, subjects, free // max(needed, 1)))

@@ -35,6 +35,7 @@ class ModelConstants:
             if key not in self._kept:
                 made = make()
                 if device.type == "cuda":  # other threads may read it on other streams
+                    # not the device, which must not be waited for while another thread records
                     torch.cuda.current_stream(device).synchronize()
                 self._kept[key] = made
             return self._kept[key]

@@ -110,7 +110,7 @@ def named_energy(
     if key not in _ASKED:
         _ASKED[key] = _asked(base, free, terms, windows)
     inputs = {f"state.{n}": x for n, x in _tensors(state).items() if n not in free}
-    inputs |= {f"sharing.{n}": x.to(scene.device) for n, x in _tensors(scene.sharing).items()}
+    inputs |= {f"sharing.{n}": x for n, x in _tensors(scene.rows).items()}
     inputs |= {f"views.{n}": x for n, x in _tensors(windows).items()}
     if any(term.name in OUTLINES for term in terms.terms):
         edges, rows = edges_of_views(windows)

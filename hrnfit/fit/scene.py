@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,8 @@ from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.render.texture import UvRaster
 from hrnfit.state import FaceState, Sharing
 
+NATIVE_STEP = 64
+"""Steps of the largest window on a GPU, px."""
 MOST_SOURCES = 2
 """Sets of photographs kept: the fit's own, and with their mirror images."""
 
@@ -50,6 +53,11 @@ class Scene:
     _sources: list[WindowSource] = field(default_factory=list)
     """Photographs ready to be cut, of this scene's views and of some that were asked for before."""
 
+    @cached_property
+    def rows(self) -> Sharing:
+        """`sharing` on the device: an index on the host is copied at every use, and kernels cannot read it."""
+        return self.sharing.to(self.device)
+
     def operator(self, size: int) -> DeformationOperator:
         """Sampling of a deformation map of `size` at the model's vertices."""
         return map_operator(self.model, size)
@@ -67,12 +75,12 @@ class Scene:
         return chart_of(self.model, size)
 
     def windows(self, size: int) -> WorkingViews:
-        """Windows of `size` px onto the face, never finer than the largest photograph shows it; in the
-        model's precision."""
+        """Windows of `size` px onto the face, hardly finer than the largest photograph shows it (`window_size`);
+        in the model's precision."""
         if self.boxes is None:
             raise ValueError("scene: frame the face before asking for windows")
         native = int((self.boxes[:, 2] - self.boxes[:, 0]).max().ceil())
-        size = min(size, max(64, native))
+        size = window_size(size, native, self.device)
         if size not in self._windows:
             made = self.photographs.windows(self.boxes, size, self.model.uv.dtype)
             self._windows[size] = made
@@ -95,7 +103,7 @@ class Scene:
         return Prediction(
             self.model,
             state,
-            self.sharing,
+            self.rows,
             windows,
             operator,
             self.rasterizer,
@@ -124,3 +132,14 @@ class Scene:
 
 def _are_same(some: tuple[View, ...], others: tuple[View, ...]) -> bool:
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
+
+
+def window_size(asked: int, native: int, device: torch.device) -> int:
+    """Side of windows, px, onto a face that the largest photograph shows at `native` px: never finer.
+
+    On a GPU `native` counts in steps of `NATIVE_STEP`, since every other size is recorded anew: faces of one rig
+    at 512 px had 492 to 510 px, differing from stage to stage and from subject to subject.
+    """
+    if device.type == "cuda":
+        native = -(-native // NATIVE_STEP) * NATIVE_STEP
+    return min(asked, max(64, native))

@@ -3,6 +3,9 @@
 On a GPU every worker has a stream and recordings of its own: while one subject's photographs are read, its
 face is found and its maps are exported, another's kernels run, and small kernels of several share the GPU. On
 the CPU the workers divide torch's threads among themselves, so that they never are more than it had.
+
+What belongs to a model on a GPU is made by whoever first asks, on its stream, and then read on all. It must be
+there before two workers begin: `run` with one worker makes it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -49,14 +52,14 @@ class Crew:
     def run(self, tasks: Sequence[int], make: Callable[[], Task]) -> None:
         """Do the tasks, each worker with a `Task` of its own from `make`; raises what one of them raised.
 
-        One worker is the calling thread itself. When the call is interrupted, running tasks are told to stop
-        and waited for.
+        One worker on the CPU is the calling thread itself. When the call is interrupted, running tasks are told
+        to stop and waited for.
         """
         self._left = deque(tasks)
         count = min(self._count, len(tasks))
-        if count <= 1:
-            self._work(make, alone=True)
-        else:
+        if count == 1 and self._device.type == "cpu":
+            self._work(make, nullcontext())
+        elif count:
             self._side_by_side(count, make)
         if self._raised is not None:
             raise self._raised
@@ -67,7 +70,7 @@ class Crew:
 
         def work() -> None:
             torch.set_num_threads(share)  # of this thread, and of those that begin later
-            self._work(make, alone=False)
+            self._work(make, _place(self._device, count > 1))
 
         threads = [
             threading.Thread(target=work, name=f"hrnfit-fit-{i}", daemon=True) for i in range(count)
@@ -87,9 +90,9 @@ class Crew:
         finally:
             torch.set_num_threads(torch_threads)
 
-    def _work(self, make: Callable[[], Task], alone: bool) -> None:
+    def _work(self, make: Callable[[], Task], place: AbstractContextManager[None]) -> None:
         try:
-            with _place(self._device, alone):
+            with place:
                 task = make()
                 while (index := self._next()) is not None:
                     task(index)
@@ -97,8 +100,6 @@ class Crew:
             self.close()
         except BaseException as error:
             self.close()
-            if alone:
-                raise
             with self._lock:
                 self._raised = self._raised or error
 
@@ -108,12 +109,13 @@ class Crew:
 
 
 @contextmanager
-def _place(device: torch.device, alone: bool) -> Generator[None]:
-    """The device, and beside other workers a stream and recordings of one's own."""
+def _place(device: torch.device, others: bool) -> Generator[None]:
+    """The device, with a stream and recordings of one's own; `others`: whether there are other workers."""
     with ExitStack() as stack:
-        stack.enter_context(current_device(device))
-        if device.type == "cuda" and not alone:
+        if device.type == "cuda":
+            stack.enter_context(current_device(device))
             stack.enter_context(torch.cuda.stream(torch.cuda.Stream(device)))
             stack.enter_context(lent_recordings())
+        if others:
             stack.enter_context(beside_others())
         yield

@@ -6,43 +6,38 @@ made once per topology and kept with it. Memory: the sums of the normals, as lar
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from hrnfit.derivative import plain_backward
 from hrnfit.geometry import mesh_cuda_kernels as kernels
+from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.launched import blocks, width_of
 from hrnfit.geometry.mesh import gathered_vertex_normals
 from hrnfit.geometry.rows import plain_rows, project_views
 
-_AROUND: MutableMapping[Tensor, dict[int, Tensor]] = WeakIdKeyDictionary()
-"""Tables per faces tensor and number of vertices."""
-
 
 def around_vertices(faces: Int[Tensor, "F 3"], vertices: int) -> Int[Tensor, "N M 2"]:
     """The other two corners of every triangle around a vertex, in its order; -1 padded, int32."""
-    if faces not in _AROUND:
-        _AROUND[faces] = {}
-    tables = _AROUND[faces]
-    if vertices not in tables:
-        corner = faces.long()
-        own = corner.flatten()
-        order = own.argsort(stable=True)
-        counts = torch.bincount(own, minlength=vertices)
-        start = counts.cumsum(0) - counts
-        slot = torch.arange(len(own), device=faces.device) - start[own[order]]
-        others = torch.stack([corner.roll(-1, 1), corner.roll(-2, 1)], -1).flatten(0, 1)
-        most = max(1, int(counts.max())) if len(own) else 1
-        table = torch.full((vertices, most, 2), -1, dtype=torch.int32, device=faces.device)
-        table[own[order], slot] = others[order].int()
-        tables[vertices] = table
-    return tables[vertices]
+    return kept_with(faces, ("around", vertices), lambda: _around(faces, vertices))
+
+
+def _around(faces: Int[Tensor, "F 3"], vertices: int) -> Int[Tensor, "N M 2"]:
+    corner = faces.long()
+    own = corner.flatten()
+    order = own.argsort(stable=True)
+    counts = torch.bincount(own, minlength=vertices)
+    start = counts.cumsum(0) - counts
+    slot = torch.arange(len(own), device=faces.device) - start[own[order]]
+    others = torch.stack([corner.roll(-1, 1), corner.roll(-2, 1)], -1).flatten(0, 1)
+    most = max(1, int(counts.max())) if len(own) else 1
+    table = torch.full((vertices, most, 2), -1, dtype=torch.int32, device=faces.device)
+    table[own[order], slot] = others[order].int()
+    return table
 
 
 def cuda_vertex_normals(
@@ -131,7 +126,7 @@ def cuda_project(
     T_cam_world: Float[Tensor, "V 4 4"],
 ) -> Float[Tensor, "V N 3"]:
     """Points of each view's frame as x, y px and camera depth mm; cameras are constants."""
-    return _Project.apply(x_world, frame, K, T_cam_world)
+    return _Project.apply(x_world, frame.to(x_world.device), K, T_cam_world)
 
 
 class _Project(torch.autograd.Function):

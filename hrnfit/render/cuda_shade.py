@@ -3,7 +3,6 @@ keeps nine values per pixel for the backward pass. The gradient of the light is 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,10 +11,10 @@ from torch import Tensor
 from hrnfit.derivative import plain_backward
 from hrnfit.geometry.launched import blocks, width_of
 from hrnfit.render import cuda_shade_kernels
-from hrnfit.render.shade import plain_lit, plain_normalize, plain_shade
+from hrnfit.render.shade import plain_normalize, plain_shade
 
-STEPS = 8
-"""Blocks of pixels that a program takes after each other, so that their sum of the light's gradient is added once."""
+BLOCK = 512
+"""Pixels of a program, so that their sum of the light's gradient is added once."""
 
 
 class Shade(torch.autograd.Function):
@@ -44,55 +43,12 @@ class Shade(torch.autograd.Function):
         normals_grad = torch.empty_like(normals)
         light_grad = torch.zeros_like(light) if to_light else light  # not touched
         views, pixels = normals.shape[:2]
-        block = width_of(128)
-        cuda_shade_kernels.shade_backward[(*blocks(pixels, STEPS * block), views)](
+        block = width_of(BLOCK)
+        cuda_shade_kernels.shade_backward[(*blocks(pixels, block), views)](
             normals, light, grad.contiguous(), normals_grad, light_grad, pixels, *ctx.constants,
-            TO_LIGHT=to_light, STEPS=STEPS, BLOCK=block,
+            TO_LIGHT=to_light, BLOCK=block,
         )  # fmt: skip
         return normals_grad, light_grad if to_light else None, None
-
-
-class Lit(torch.autograd.Function):
-    """Albedo (V, P, 3) times the irradiance of normals (V, P, 3) under light (V, 9, 3), 0 where `triangle`
-    (V, P) is negative."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        albedo: Tensor,
-        normals: Tensor,
-        light: Tensor,
-        triangle: Tensor,
-        constants: tuple[float, ...],
-    ) -> Tensor:
-        out = torch.empty_like(normals)
-        views, pixels = normals.shape[:2]
-        block = width_of(256)
-        with torch.cuda.device_of(normals):
-            cuda_shade_kernels.lit[(*blocks(pixels, block), views)](
-                albedo, normals, light, triangle, out, pixels, *constants, BLOCK=block
-            )
-        ctx.save_for_backward(albedo, normals, light, triangle)
-        ctx.constants = constants
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor):
-        albedo, normals, light, triangle = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            plain = partial(plain_lit, triangle=triangle)
-            inputs, needed = (albedo, normals, light), ctx.needs_input_grad[:3]
-            return *plain_backward(plain, inputs, needed, grad), None, None
-        to_light = ctx.needs_input_grad[2]
-        albedo_grad, normals_grad = torch.empty_like(albedo), torch.empty_like(normals)
-        light_grad = torch.zeros_like(light) if to_light else light  # not touched
-        views, pixels = normals.shape[:2]
-        block = width_of(128)
-        cuda_shade_kernels.lit_backward[(*blocks(pixels, STEPS * block), views)](
-            albedo, normals, light, triangle, grad.contiguous(), albedo_grad, normals_grad,
-            light_grad, pixels, *ctx.constants, TO_LIGHT=to_light, STEPS=STEPS, BLOCK=block,
-        )  # fmt: skip
-        return albedo_grad, normals_grad, light_grad if to_light else None, None, None
 
 
 class Normalize(torch.autograd.Function):

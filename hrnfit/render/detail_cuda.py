@@ -27,6 +27,7 @@ def cuda_view_detail(
     rows: Int[Tensor, "V"],
 ) -> Float[Tensor, "V H W 3"]:
     """`detail.view_detail` on CUDA."""
+    frame, rows = frame.to(positions.device), rows.to(positions.device)
     return _Detail.apply(positions, normals, displacement, mask.to(positions.dtype), frame, rows)
 
 

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 # Kernel ratio A_l / A_0 times the constant of Y_lm over that of Y_00 (1 / (2 sqrt(pi))).
@@ -95,36 +95,6 @@ def shade(
     if light.ndim == 2:
         return sh_basis(normals) @ light
     return plain_shade(normals.reshape(len(light), -1, 3), light).reshape(normals.shape)
-
-
-def lit(
-    albedo: Float[Tensor, "V H W 3"],
-    normals: Float[Tensor, "V H W 3"],
-    light: Float[Tensor, "V 9 3"],
-    triangle: Int[Tensor, "V H W"],
-) -> Float[Tensor, "V H W 3"]:
-    """Colour of the pixels, linear RGB: albedo times irradiance where a triangle is seen, else 0."""
-    views = len(triangle)
-    values = (albedo, normals, light)
-    on_gpu = triangle.device.type == "cuda" and albedo.dtype == normals.dtype == light.dtype
-    compiled = _compiled(normals) if on_gpu else None
-    if compiled is None or len(albedo) != views or len(light) != views:
-        hit = (triangle >= 0).to(albedo.dtype)[..., None]
-        return hit * albedo * shade(normals, light)
-    flat = [value.reshape(views, -1, 3).contiguous() for value in values]
-    constants = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-    seen = triangle.reshape(views, -1).contiguous()
-    return compiled.Lit.apply(*flat, seen, constants).reshape(normals.shape)
-
-
-def plain_lit(
-    albedo: Float[Tensor, "V P 3"],
-    normals: Float[Tensor, "V P 3"],
-    light: Float[Tensor, "V 9 3"],
-    triangle: Int[Tensor, "V P"],
-) -> Float[Tensor, "V P 3"]:
-    """`lit` in plain torch, pixels flat."""
-    return torch.where((triangle >= 0)[..., None], albedo * plain_shade(normals, light), 0.0)
 
 
 def plain_shade(

@@ -25,7 +25,7 @@ def _grid(nodes: int, block: int, sides: int) -> tuple[int, int]:
     return ((nodes + block - 1) // block, sides)
 
 
-def _sizes(stencil: Stencil) -> dict[str, int]:
+def sizes_of(stencil: Stencil) -> dict[str, int]:
     """What every kernel that reads a stencil is told of its shape."""
     if not (stencil.blocks.is_contiguous() and stencil.form.is_contiguous()):
         raise ValueError("stencil: expected contiguous blocks and form; take Stencil.to(dtype)")
@@ -44,10 +44,10 @@ def _sizes(stencil: Stencil) -> dict[str, int]:
 def product(stencil: Stencil, maps: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
     """`Stencil.__call__`."""
     maps = maps.contiguous()
-    out, sizes = torch.empty_like(maps), _sizes(stencil)
+    out, sizes = torch.empty_like(maps), sizes_of(stencil)
     grid = _grid(sizes["H"] * sizes["W"], sizes["BLOCK"], len(maps))
     stencil_kernels.product[grid](
-        stencil.blocks, stencil.form, maps, out, **sizes, num_warps=_warps(sizes)
+        stencil.blocks, stencil.form, maps, out, **sizes, num_warps=warps_of(sizes)
     )
     return out
 
@@ -55,10 +55,10 @@ def product(stencil: Stencil, maps: Float[Tensor, "c k H W"]) -> Float[Tensor, "
 def residual(stencil: Stencil, right: Tensor, maps: Tensor) -> Float[Tensor, "c k H W"]:
     """right - A maps, float32."""
     right, maps = right.contiguous(), maps.contiguous()
-    out, sizes = torch.empty_like(maps), _sizes(stencil)
+    out, sizes = torch.empty_like(maps), sizes_of(stencil)
     grid = _grid(sizes["H"] * sizes["W"], sizes["BLOCK"], len(maps))
     stencil_kernels.residual[grid](
-        stencil.blocks, stencil.form, right, maps, out, **sizes, num_warps=_warps(sizes)
+        stencil.blocks, stencil.form, right, maps, out, **sizes, num_warps=warps_of(sizes)
     )
     return out
 
@@ -67,10 +67,12 @@ def smoothed(
     stencil: Stencil, inverse: Tensor, right: Tensor, start: Tensor | None, rule: Chebyshev
 ) -> Float[Tensor, "c k H W"]:
     """`multigrid.smoothed`."""
-    right, sizes = right.contiguous(), _sizes(stencil)
+    right, sizes = right.contiguous(), sizes_of(stencil)
+    inverse = inverse.contiguous()
+    start = None if start is None else start.contiguous()
     grid = _grid(sizes["H"] * sizes["W"], sizes["BLOCK"], len(right))
     move, out = torch.empty_like(right), torch.empty_like(right)
-    warps = _warps(sizes)
+    warps = warps_of(sizes)
     if start is None:
         own = {key: sizes[key] for key in ("H", "W", "K", "KP", "BLOCK")}
         stencil_kernels.jacobi[grid](inverse, right, move, rule.first, **own, num_warps=warps)
@@ -104,6 +106,7 @@ def prolonged(
 ) -> Float[Tensor, "c k H W"]:
     """maps plus the interpolated coarse ones."""
     (h, w), (H, W) = coarse.shape[-2:], maps.shape[-2:]
+    coarse, maps = coarse.contiguous(), maps.contiguous()
     out = torch.empty_like(maps)
     block = _block(H * W, 1)
     grid = _grid(H * W, block, maps.shape[0] * maps.shape[1])
@@ -113,7 +116,7 @@ def prolonged(
 
 def solved_densely(inverse: Float[Tensor, "m m"], right: Tensor) -> Float[Tensor, "c k h w"]:
     """The dense inverse times every side."""
-    m = len(inverse)
+    m, inverse, right = len(inverse), inverse.contiguous(), right.contiguous()
     out = torch.empty_like(right)
     stencil_kernels.dense[(len(right),)](inverse, right, out, m, MP=1 << (m - 1).bit_length())
     return out
@@ -131,5 +134,5 @@ def inverted(blocks: Float[Tensor, "k k H W"]) -> Float[Tensor, "k k H W"]:
     return out
 
 
-def _warps(sizes: dict[str, int]) -> int:
+def warps_of(sizes: dict[str, int]) -> int:
     return max(1, min(4, sizes["BLOCK"] * sizes["KP"] // 64))

@@ -63,6 +63,11 @@ def conjugate_gradients(
     A fixed number of steps; a side that is solved to `tolerance` stands still for the rest.
     """
 
+    if right.device.type == "cuda" and isinstance(operator, Stencil):
+        from hrnfit.solve.gradients_cuda import stencil_gradients  # local: triton
+
+        return stencil_gradients(operator, right, precondition, rounds, tolerance)
+
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).flatten(1).sum(1)[:, None, None, None]
 

@@ -51,17 +51,34 @@ class Recording:
         return self.outputs
 
 
-class _Kept(threading.local):
-    """The recordings of one thread, the one used last at the end, and whether it records at all."""
+class _Store:
+    """Recordings of which one is replayed at a time, the one used last at the end."""
 
     def __init__(self) -> None:
         self.recordings: OrderedDict[Hashable, Recording] = OrderedDict()
         self.pools: dict[torch.device, Any] = {}
+        """Memory that recordings of a device have in common."""
+        self.sides: dict[torch.device, torch.cuda.Stream] = {}
+        """Stream of each device on which they are made: every stream costs cuBLAS a workspace of its own, and
+        torch's own one for recording belongs to the first device that was used."""
+
+    def side(self, device: torch.device) -> torch.cuda.Stream:
+        """The stream on which recordings are made."""
+        if device not in self.sides:
+            self.sides[device] = torch.cuda.Stream(device)
+        return self.sides[device]
+
+
+class _Kept(threading.local):
+    """The recordings of one thread, and whether it records at all."""
+
+    def __init__(self) -> None:
+        self.store = _Store()
         self.off = False
 
 
 _kept = _Kept()
-_left: list[tuple[OrderedDict[Hashable, Recording], dict[torch.device, Any]]] = []
+_left: list[_Store] = []
 """Recordings that threads left behind in `lent_recordings`, for the next thread."""
 _leaving, _making = threading.Lock(), threading.Lock()
 
@@ -91,23 +108,22 @@ def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> 
     """
     device = inputs[0].device
     full = (key, device, *((tuple(x.shape), x.dtype) for x in inputs))
-    found = _kept.recordings.get(full)
+    recordings = _kept.store.recordings
+    found = recordings.get(full)
     if found is None:
-        with (
-            _making
-        ):  # it synchronises the device, which must not happen while another thread records
+        # it synchronises the device, which must not happen while another thread records
+        with _making:
             found = _recorded(function, inputs, device)
-        _kept.recordings[full] = found
-        while len(_kept.recordings) > MOST:
-            _kept.recordings.popitem(last=False)
-    _kept.recordings.move_to_end(full)
+        recordings[full] = found
+        while len(recordings) > MOST:
+            recordings.popitem(last=False)
+    recordings.move_to_end(full)
     return found
 
 
 def forget_recordings() -> None:
     """Give back the memory of this thread's recordings, and of those that threads left behind."""
-    _kept.recordings.clear()
-    _kept.pools.clear()
+    _kept.store = _Store()
     with _leaving:
         _left.clear()
 
@@ -118,17 +134,17 @@ def lent_recordings() -> Generator[None]:
 
     For threads that come and go: recordings are bound to none, but two threads must not replay one at once.
     """
-    own = (_kept.recordings, _kept.pools)
+    own = _kept.store
     with _leaving:
-        _kept.recordings, _kept.pools = _left.pop() if _left else (OrderedDict(), {})
+        _kept.store = _left.pop() if _left else _Store()
     try:
         yield
     finally:
-        for device in _kept.pools:  # the next thread has another stream
+        for device in _kept.store.pools:  # the next thread has another stream
             torch.cuda.current_stream(device).synchronize()
         with _leaving:
-            _left.append((_kept.recordings, _kept.pools))
-        _kept.recordings, _kept.pools = own
+            _left.append(_kept.store)
+        _kept.store = own
 
 
 @contextmanager
@@ -146,15 +162,15 @@ def _recorded(function: Function, inputs: tuple[Tensor, ...], device: torch.devi
     one pool: they never run at the same time, and outputs that live are not reused."""
     buffers = tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in inputs)
     with torch.cuda.device(device):
-        side = torch.cuda.Stream()
+        side = _kept.store.side(device)
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             function(*buffers)
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
-        pool: Any = _kept.pools.get(device)
+        pool: Any = _kept.store.pools.get(device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode="thread_local"):
             outputs = function(*buffers)
-        _kept.pools.setdefault(device, graph.pool())
+        _kept.store.pools.setdefault(device, graph.pool())
     return Recording(graph, buffers, outputs, function)

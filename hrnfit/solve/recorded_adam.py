@@ -72,7 +72,7 @@ class RecordedAdam:
 
     def begin(self, leaves: Leaves, shrink: float) -> Leaves:
         self.shrink, self.fresh = shrink, True
-        values = [leaf.detach() for leaf in leaves.values()]
+        values = [leaf.detach().contiguous() for leaf in leaves.values()]
         zeros = [torch.zeros_like(leaf) for leaf in values]
         self.names = tuple(leaves)
         table = self._table(0, values[0])

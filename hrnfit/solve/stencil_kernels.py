@@ -204,3 +204,90 @@ def invert(blocks, out, N, K: tl.constexpr, KP: tl.constexpr, BLOCK: tl.constexp
         M = tl.where(b == p, -column[:, None, :] * pivot[None, None, :], M)
         M = tl.where((a == p) & (b == p), pivot[None, None, :], M)
     tl.store(out + place, M, mask=mask)
+
+
+@kernel
+def begin(right, solved, direction, rest, small, square, M, BLOCK: tl.constexpr):
+    """Conjugate gradients from zero: rest = right, and this program's part of its square."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    side, mask = tl.program_id(1), n < M
+    where = side * M + n
+    r = tl.load(right + where, mask=mask, other=0.0)
+    zero = tl.zeros_like(r)
+    tl.store(solved + where, zero, mask=mask)
+    tl.store(direction + where, zero, mask=mask)
+    tl.store(rest + where, r, mask=mask)
+    tl.store(small + where, r.to(tl.float32), mask=mask)
+    tl.store(square + side * tl.num_programs(0) + tl.program_id(0), tl.sum(r * r))
+
+
+@kernel
+def dot(a, b, out, M, BLOCK: tl.constexpr):
+    """This program's part of the product of a (float64) and b (float32)."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    side, mask = tl.program_id(1), n < M
+    x = tl.load(a + side * M + n, mask=mask, other=0.0)
+    y = tl.load(b + side * M + n, mask=mask, other=0.0)
+    tl.store(out + side * tl.num_programs(0) + tl.program_id(0), tl.sum(x * y))
+
+
+@kernel
+def _total(parts, side, G, GP: tl.constexpr):
+    """Sum of what G programs have left for a side."""
+    at = tl.arange(0, GP)
+    return tl.sum(tl.load(parts + side * G + at, mask=at < G, other=0.0))
+
+
+@kernel
+def turn(pulled, direction, energy, before, G, M, GP: tl.constexpr, BLOCK: tl.constexpr):
+    """direction = pulled + energy / before direction."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    side, mask = tl.program_id(1), n < M
+    where = side * M + n
+    share = _total(energy, side, G, GP) / tl.maximum(_total(before, side, G, GP), 1e-300)
+    z = tl.load(pulled + where, mask=mask, other=0.0)
+    d = tl.load(direction + where, mask=mask, other=0.0)
+    tl.store(direction + where, z + share * d, mask=mask)
+
+
+@kernel
+def product_dot(
+    blocks, form, x, out, parts, H, W,
+    K: tl.constexpr, KP: tl.constexpr, REACH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """out = A x, float64, and this program's part of x A x."""
+    N = H * W
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    a = tl.arange(0, KP)
+    inside = n < N
+    side = tl.program_id(1) * K * N
+    value = _applied(blocks, form, x + side, n, inside, H, W, a, K, REACH, tl.float64)
+    where = side + a[:, None] * N + n[None, :]
+    mask = (a[:, None] < K) & inside[None, :]
+    tl.store(out + where, value, mask=mask)
+    own = tl.load(x + where, mask=mask, other=0.0)
+    at = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
+    tl.store(parts + at, tl.sum(tl.where(mask, own * value, 0.0)))
+
+
+@kernel
+def advance(
+    solved, rest, small, direction, image, energy, curved, square, first, after, tolerance,
+    G, GD, M, GP: tl.constexpr, GDP: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One step along the direction, unless the side is solved; `square` of the rest before, `first` of the
+    right-hand side, `after` this program's part of the new one."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    side, mask = tl.program_id(1), n < M
+    where = side * M + n
+    moving = _total(square, side, G, GP) > tolerance * _total(first, side, G, GP)
+    length = _total(energy, side, G, GP) / tl.maximum(_total(curved, side, GD, GDP), 1e-300)
+    length = tl.where(moving, length, 0.0)
+    d = tl.load(direction + where, mask=mask, other=0.0)
+    x = tl.load(solved + where, mask=mask, other=0.0) + length * d
+    r = tl.load(rest + where, mask=mask, other=0.0)
+    r -= length * tl.load(image + where, mask=mask, other=0.0)
+    tl.store(solved + where, x, mask=mask)
+    tl.store(rest + where, r, mask=mask)
+    tl.store(small + where, r.to(tl.float32), mask=mask)
+    tl.store(after + side * tl.num_programs(0) + tl.program_id(0), tl.sum(r * r))

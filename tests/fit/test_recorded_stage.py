@@ -100,3 +100,27 @@ def test_kernels_of_a_device_give_the_energy_and_gradient_of_plain_torch(monkeyp
         assert torch.allclose(ours[name], value, rtol=2e-3, atol=1e-7), name
     for a, b in zip(by_ours, by_plain, strict=True):
         assert (a - b).norm() < 5e-3 * b.norm()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_a_recorded_stage_on_cuda_ends_where_the_cpu_does():
+    from hrnfit.fit.model_constants import model_on
+    from hrnfit.render.backend import rasterizer
+
+    scene, state = truth_scene()
+    device = torch.device("cuda")
+    model, renderer = model_on(scene.model, device), rasterizer("auto", device)
+    there = replace(
+        scene, model=model, rasterizer=renderer, device=device, _windows={}, _sources=[]
+    )
+    start = state.replace(deformation=torch.zeros_like(state.deformation))
+    names = ("photometric", "landmark", "contour", "silhouette", "deformation_bending", "rigidity")
+    terms = {name: TermWeight(1.0, "abs") for name in names}
+    settings = FirstOrderSettings(terms=terms, size=96, steps=25)
+    free = ("deformation", "displacement", "light")
+    cpu, told = solve_first_order(scene, start, free, settings, "fine", "adam")
+    for _ in range(2):  # recorded, then replayed
+        gpu, solution = solve_first_order(there, start.to(device), free, settings, "fine", "adam")
+        assert solution.energies == pytest.approx(told.energies, rel=2e-2)
+        moved = (scene.world(cpu) - scene.world(gpu.to("cpu"))).norm(dim=-1)
+        assert float(moved.median()) < 0.01  # mm

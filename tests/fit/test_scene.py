@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hrnfit.fit.scene import Scene
+from hrnfit.fit.scene import Scene, window_size
 from tests.fit.small_scene import face, one_instant, rig, scene_of, truth_scene, views_of
 
 
@@ -68,3 +68,10 @@ def test_unframed_scene_says_so():
     scene = scene_of(views_of(rig()), truth_scene()[1], face(), one_instant(3))
     with pytest.raises(ValueError, match="frame the face before asking for windows"):
         replace(scene, boxes=None).windows(64)
+
+
+def test_windows_on_a_gpu_come_in_few_sizes():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
+    assert [window_size(768, native, cpu) for native in (20, 492, 507, 900)] == [64, 492, 507, 768]
+    assert [window_size(768, native, gpu) for native in (20, 492, 507, 900)] == [64, 512, 512, 768]
+    assert window_size(500, 507, gpu) == 500

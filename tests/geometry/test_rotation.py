@@ -13,6 +13,7 @@ from hrnfit.geometry.rotation import (
     rotation_exp,
     rotation_from_frames,
     rotation_log,
+    rotation_with_jacobian,
     skew,
 )
 
@@ -106,3 +107,10 @@ def test_rigid_inverse(generator):
         torch.randn(6, generator=generator, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
     )
     assert torch.allclose(rigid_inverse(T) @ T, torch.eye(4, dtype=torch.float64), atol=1e-12)
+
+
+def test_rotation_and_jacobian_together_are_those_apart(generator):
+    v = torch.cat([torch.zeros(1, 3).double(), random_vectors(4, 1.3, generator)])
+    R, J = rotation_with_jacobian(v)
+    assert torch.equal(R, rotation_exp(v))
+    assert torch.equal(J, left_jacobian(v))

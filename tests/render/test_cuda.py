@@ -16,15 +16,13 @@ pytest.importorskip("triton", reason="the optional package triton is not install
 from hrnfit.render import cuda
 from hrnfit.render.cpu import CpuRasterizer
 from hrnfit.render.cuda import CudaRasterizer
-from hrnfit.render.cuda_shade import Lit, Normalize, Shade
+from hrnfit.render.cuda_shade import Normalize, Shade
 from hrnfit.render.rasterizer import Raster
 from hrnfit.render.shade import (
     DIFFERENCE,
     LINEAR,
     PRODUCT,
     ZONAL,
-    lit,
-    plain_lit,
     plain_normalize,
     plain_shade,
     shade,
@@ -40,8 +38,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
 OURS = CudaRasterizer()
-CONSTANTS = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-SEEN = torch.tensor([[0, 3, -1, 1, 2], [-1, -1, 0, 0, 7]], dtype=torch.int32)
 needs_gpu = pytest.mark.skipif(not GPU, reason="torch sees no CUDA device")
 
 
@@ -55,6 +51,7 @@ def operations(generator: torch.Generator) -> dict:
     faces = FACES.to(DEVICE)
     points = POINTS.to(DEVICE, copy=True).requires_grad_()
     raster = OURS.rasterize(points.detach(), faces, 8, 8)
+    constants = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
     weights = raster.barycentric.clone().requires_grad_()
     uv = torch.rand(1, 3, 4, 2, generator=generator).double().to(DEVICE).requires_grad_()
 
@@ -73,12 +70,8 @@ def operations(generator: torch.Generator) -> dict:
             (random(generator, 1, 8, 8, 2), points),
         ),
         "safe_normalize": (Normalize.apply, (random(generator, 4, 3),)),
-        "lit": (
-            lambda a, n, light: Lit.apply(a, n, light, SEEN.to(DEVICE), CONSTANTS),
-            (random(generator, 2, 5, 3), random(generator, 2, 5, 3), random(generator, 2, 9, 3)),
-        ),
         "shade": (
-            lambda n, light: Shade.apply(n, light, CONSTANTS),
+            lambda n, light: Shade.apply(n, light, constants),
             (random(generator, 2, 5, 3), random(generator, 2, 9, 3)),
         ),
     }
@@ -120,17 +113,9 @@ def test_unit_vectors_and_shading_are_those_of_plain_torch(generator):
     unit = Normalize.apply(normals.reshape(-1, 3)).reshape(normals.shape)
     assert not unit[0, 0].any()
     assert torch.allclose(unit, plain_normalize(normals))
-    lit = Shade.apply(unit, light, CONSTANTS)
+    lit = Shade.apply(unit, light, (LINEAR, PRODUCT, ZONAL, DIFFERENCE))
     assert torch.allclose(lit, plain_shade(unit, light))
     assert torch.allclose(shade(unit, light), lit)
-
-
-def test_lit_is_albedo_times_irradiance_where_a_triangle_is_seen(generator):
-    albedo, normals, light = (random(generator, 2, n, 3).detach() for n in (5, 5, 9))
-    seen = SEEN.to(DEVICE)
-    got = Lit.apply(albedo, normals, light, seen, CONSTANTS)
-    assert torch.allclose(got, (seen >= 0)[..., None] * albedo * plain_shade(normals, light))
-    assert torch.allclose(got, plain_lit(albedo, normals, light, seen))
 
 
 def test_zero_vectors_have_a_zero_gradient():
@@ -231,17 +216,3 @@ def test_many_triangles_over_a_large_image_are_shared_by_all_programs(generator)
     got = OURS.rasterize(points.cuda(), faces.cuda(), 700, 900)
     expected = CpuRasterizer().rasterize(points, faces, 700, 900)
     assert torch.equal(got.triangle.cpu(), expected.triangle)
-
-
-@needs_gpu
-def test_lit_on_a_gpu_is_that_of_the_cpu(generator):
-    values = [torch.rand(2, *s, 3, generator=generator).double() for s in ((6, 5), (6, 5), (9,))]
-    triangle = torch.randint(-1, 3, (2, 6, 5), generator=generator).int()
-    results = []
-    for device in ("cuda", "cpu"):
-        own = [value.to(device, copy=True).requires_grad_() for value in values]
-        out = lit(*own, triangle.to(device))
-        found = (out, *torch.autograd.grad(out.square().sum(), own))
-        results.append([value.cpu() for value in found])
-    for got, wanted in zip(*results, strict=True):
-        assert relative(got, wanted) < 1e-12

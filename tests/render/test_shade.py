@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from hrnfit.render.shade import light_from_direction, lit, safe_normalize, sh_basis, shade
+from hrnfit.render.shade import light_from_direction, safe_normalize, sh_basis, shade
 
 
 def directions(n: int, generator: torch.Generator) -> torch.Tensor:
@@ -84,15 +84,3 @@ def test_compiled_loops_agree_with_the_basis(generator):
     assert torch.allclose(shade(normals, light), expected, atol=1e-5)
     inputs = (normals.double().requires_grad_(), light.double().requires_grad_())
     assert gradcheck(shade, inputs, fast_mode=True)
-
-
-def test_lit_is_black_where_no_triangle_is_seen(generator):
-    albedo = torch.rand(2, 3, 4, 3, generator=generator)
-    normals, light = torch.zeros(2, 3, 4, 3), torch.zeros(2, 9, 3)
-    normals[..., 2], light[:, 0], light[1, 2] = 1.0, 0.5, 0.1
-    triangle = torch.full((2, 3, 4), 5, dtype=torch.int32)
-    triangle[0, 1, 2] = -1
-    got = lit(albedo, normals, light, triangle)
-    assert not got[0, 1, 2].any()
-    assert torch.allclose(got[0, 0], 0.5 * albedo[0, 0])
-    assert torch.allclose(got[1], (0.5 + 0.1 * 2 / math.sqrt(3)) * albedo[1])

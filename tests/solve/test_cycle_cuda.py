@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 import torch
 
 from hrnfit.solve import cycle_plain
 from hrnfit.solve.chebyshev import Chebyshev
+from hrnfit.solve.map_newton import MapEquations, conjugate_gradients
 from hrnfit.solve.multigrid import Ladder, Multigrid
 from hrnfit.solve.stencil import Stencil, plain_product
 
@@ -16,7 +18,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 
-from hrnfit.solve import cycle_cuda
+from hrnfit.solve import cycle_cuda, gradients_cuda
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 RULE = Chebyshev.on(0.4, 4.4)
@@ -78,10 +80,30 @@ def test_dense_and_node_inverses():
     assert torch.allclose(mine, (right.flatten(1) @ inverse.mT).view_as(right), atol=1e-4)
 
 
-def test_the_cycle_of_kernels_is_that_of_torch(monkeypatch):
+def test_gradients_of_kernels_are_those_of_torch():
+    equations = small_equations(8, 1)
+    right = torch.stack([equations.gradient, torch.zeros_like(equations.gradient)]).to(DEVICE)
+    A = Stencil(equations.stencil.blocks.to(DEVICE), equations.stencil.form.to(DEVICE))
+    scale = 1.0 / A.diagonal()
+
+    def jacobi(r: torch.Tensor) -> torch.Tensor:
+        return (scale * r).float()
+
+    mine, left = gradients_cuda.stencil_gradients(A, right, jacobi, 12, 1e-8)
+    theirs, ours = conjugate_gradients(partial(plain_product, A), right, jacobi, 12, 1e-8)
+    assert torch.allclose(mine, theirs, rtol=1e-5, atol=1e-6 * float(theirs.abs().max()))
+    assert float(left) == pytest.approx(float(ours), rel=1e-4)
+    assert torch.equal(mine[1], torch.zeros_like(mine[1]))
+
+
+def small_equations(nodes: int, k: int) -> MapEquations:
     from tests.solve.stencils import both  # local: this module sets the interpreter first
 
-    _, equations = both(12, 3, 0.1, 0)
+    return both(nodes, k, 0.1, 0)[1]
+
+
+def test_the_cycle_of_kernels_is_that_of_torch(monkeypatch):
+    equations = small_equations(6, 3)
     ladder = Ladder.of(equations.stencil.form, 3)
     right = equations.gradient[None].float()
     theirs = Multigrid.of(equations.stencil, ladder)(right)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
-from hrnfit.solve.recorded import forget_recordings, replayed, without_recording
+from hrnfit.solve.recorded import (
+    forget_recordings,
+    lent_recordings,
+    replayed,
+    without_recording,
+)
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 
@@ -56,3 +63,47 @@ def test_gradients_can_be_recorded():
         (out,) = replayed("slope", slope, (torch.full((2,), value, device="cuda"),))
         assert out.tolist() == [3 * value**2] * 2
     forget_recordings()
+
+
+@needs_gpu
+def test_threads_record_and_replay_beside_each_other_and_hand_on_what_they_made():
+    made: list[int] = []
+
+    def scaled(factor: int):
+        def function(x: torch.Tensor) -> tuple[torch.Tensor]:
+            made.append(factor)
+            return (factor * x,)
+
+        return function
+
+    functions = [scaled(factor) for factor in range(4)]
+    answers: list[list[float]] = []
+
+    def work() -> None:
+        with torch.cuda.stream(torch.cuda.Stream()), lent_recordings():
+            for value in (1.0, 2.0):
+                for factor, function in enumerate(functions):
+                    x = torch.full((1,), value, device="cuda")
+                    answers.append(replayed(factor, function, (x,))[0].tolist())
+
+    def run(count: int) -> None:
+        threads = [threading.Thread(target=work) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    forget_recordings()
+    run(3)
+    assert sorted(answers) == sorted([[f * v] for f in range(4) for v in (1.0, 2.0)] * 3)
+    before = len(made)
+    run(1)  # whatever it takes over has recorded all of them
+    assert len(made) == before
+    assert len(answers) == 32
+    forget_recordings()
+
+
+def test_on_the_cpu_nothing_is_recorded_or_lent():
+    with lent_recordings():
+        (out,) = replayed("plain", lambda x: (x + 1,), (torch.zeros(2),))
+    assert out.tolist() == [1.0, 1.0]
