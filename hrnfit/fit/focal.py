@@ -16,11 +16,9 @@ from torch import Tensor
 
 from hrnfit.energy.landmark import LandmarkBasis, LandmarkBlock
 from hrnfit.fit.frame_pose import frame_pose
-from hrnfit.fit.landmark_group import LandmarkGroup
 from hrnfit.fit.landmark_views import LandmarkView
-from hrnfit.solve.block import NormalEquations
+from hrnfit.fit.rigid_poses import RigidPoses, lowest_energies
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
-from hrnfit.solve.solver import Leaves
 
 SOLVER = LevenbergMarquardt(max_steps=8, tolerance=1e-4)
 
@@ -40,29 +38,13 @@ def profile_focal(
     empty = points.new_zeros(0, *points.shape)
     basis = LandmarkBasis(points, empty, empty)
     alone = replace(view, basis=basis, camera_known=False)
-    energies = []
-    for log_focal in grid:
-        K = view.K.clone()
-        K[:2, :2] *= torch.tensor(log_focal, dtype=K.dtype).exp()
-        posed = replace(block, basis=basis, K=K, pose_reference=frame_pose([alone], log_focal))
-        energies.append(_lowest_energy(posed) + 0.5 * (log_focal / deviation) ** 2)
+    factors = torch.tensor(grid, dtype=view.K.dtype)
+    K = view.K.repeat(len(grid), 1, 1)
+    K[:, :2, :2] *= factors.exp()[:, None, None]
+    reference = torch.stack([frame_pose([alone], log_focal) for log_focal in grid])
+    found = lowest_energies(RigidPoses(replace(block, basis=basis), K, reference), SOLVER)
+    energies = (found + 0.5 * (factors / deviation) ** 2).tolist()
     return lowest_point(grid, energies)
-
-
-def _lowest_energy(block: LandmarkBlock) -> float:
-    """Of a block without coefficients, over its pose."""
-    group, none = LandmarkGroup.of([block]), block.K.new_zeros(0)
-    focal = block.K.new_zeros(1)
-
-    def equations(leaves: Leaves) -> NormalEquations:
-        whole = group.equations(none, leaves["pose"], focal)
-        return NormalEquations(whole.energy, whole.hessian[:6, :6], whole.gradient[:6])
-
-    def energy(leaves: Leaves) -> Tensor:
-        return group.energy(none, leaves["pose"], focal)
-
-    solution = SOLVER.minimize_function(equations, energy, {"pose": block.K.new_zeros(6)})
-    return solution.energies[-1]
 
 
 def lowest_point(grid: Sequence[float], values: Sequence[float]) -> float:

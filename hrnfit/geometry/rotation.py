@@ -26,7 +26,7 @@ def skew(vector: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
 def _sinc(squared: Tensor) -> Tensor:
     """sin(a) / a of the squared angle, smooth at zero."""
     small = squared < SERIES_BELOW
-    angle = torch.where(small, 1.0, squared).sqrt()
+    angle = squared.masked_fill(small, 1.0).sqrt()
     q = squared
     series = 1.0 - q / 6.0 * (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0)))
     return torch.where(small, series, angle.sin() / angle)
