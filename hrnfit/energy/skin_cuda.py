@@ -36,50 +36,39 @@ def read_skin(
     channels: of `TexelSource`, last, of which `size` px a side are the window. motion: camera from head.
     compared: factor of the weights.
     """
-    return _read(True, channels, size, K, motion, frame, head, normals, depth, compared)
+    V, S = channels.shape[:2]
+    P = head.shape[1]
+    colour, jacobian = channels.new_empty(V, P, 3), channels.new_empty(V, P, 3, 3)
+    weight = channels.new_empty(V, P)
+    block = width_of(128)
+    skin_kernels.read[(*blocks(P, block), V)](
+        channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
+        head.contiguous(), normals.contiguous(), depth.contiguous(), compared.contiguous(),
+        colour, jacobian, weight, P, S, size, LEAST_COSINE, OCCLUSION_MARGIN,
+        WHOLE=True, BLOCK=block,
+    )  # fmt: skip
+    return TexelViews(colour, jacobian, weight)
 
 
 def glance_at_skin(
     channels: Float[Tensor, "V S S 10"],
-    size: Float[Tensor, ""],
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
     frame: Int[Tensor, "V"],
     head: Float[Tensor, "F P 3"],
-    normals: Float[Tensor, "F P 3"],
-    depth: Float[Tensor, "V S S"],
-    compared: Float[Tensor, "P"],
+    weight: Float[Tensor, "V P"],
 ) -> TexelViews:
-    """`read_skin` of the colours alone: the derivatives are zeros, which take no memory."""
-    return _read(False, channels, size, K, motion, frame, head, normals, depth, compared)
-
-
-def _read(
-    derivatives: bool,
-    channels: Tensor,
-    size: Tensor,
-    K: Tensor,
-    motion: Tensor,
-    frame: Tensor,
-    head: Tensor,
-    normals: Tensor,
-    depth: Tensor,
-    compared: Tensor,
-) -> TexelViews:
+    """Colours alone, with weights of an earlier look; the derivatives are zeros, which take no memory."""
     V, S = channels.shape[:2]
     P = head.shape[1]
-    colour, weight = channels.new_empty(V, P, 3), channels.new_empty(V, P)
-    jacobian = channels.new_zeros(1, 1, 1, 1).expand(V, P, 3, 3)
-    if derivatives:
-        jacobian = channels.new_empty(V, P, 3, 3)
+    colour, empty = channels.new_empty(V, P, 3), channels.new_zeros(1)
     block = width_of(128)
-    grid = (*blocks(P, block), V)
-    skin_kernels.read[grid](
+    skin_kernels.read[(*blocks(P, block), V)](
         channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
-        head.contiguous(), normals.contiguous(), depth.contiguous(), compared.contiguous(), colour, jacobian, weight,
-        P, S, size, LEAST_COSINE, OCCLUSION_MARGIN, JACOBIAN=derivatives, BLOCK=block,
+        head.contiguous(), empty, empty, empty, colour, empty, empty, P, S, empty, 0.0, 0.0,
+        WHOLE=False, BLOCK=block,
     )  # fmt: skip
-    return TexelViews(colour, jacobian, weight)
+    return TexelViews(colour, empty.view(1, 1, 1, 1).expand(V, P, 3, 3), weight)
 
 
 def agreement(

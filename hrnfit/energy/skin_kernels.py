@@ -39,15 +39,15 @@ def _bilinear(channels, row, column, fy, fx, c: tl.constexpr, S, inside):
 @kernel
 def read(
     channels, K, motion, frame, head, normals, depth, compared, colour, jacobian, weight,
-    P, S, size, least, margin, JACOBIAN: tl.constexpr, BLOCK: tl.constexpr,
+    P, S, size, least, margin, WHOLE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """What one view, the program's second index, reads at texels: colour (V, P, 3), its derivative in
-    the head frame (V, P, 3, 3) and the weight (V, P). channels: (V, S, S, 10), of which `size` px are used."""
+    the head frame (V, P, 3, 3) and the weight (V, P); not WHOLE: the colour alone. channels: (V, S, S, 10), of
+    which `size` px are used."""
     v = tl.program_id(1)
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = p < P
     t = tl.load(frame + v)
-    size = tl.load(size)
     M = motion + 12 * v
     at = 3 * (t * P + p)
     hx = tl.load(head + at, mask=inside, other=0.0)
@@ -71,7 +71,7 @@ def read(
     for c in tl.static_range(3):
         value = _bilinear(own, row, column, py, px, c, S, usable)
         tl.store(colour + 3 * out + c, value, mask=inside)
-    if JACOBIAN:
+    if WHOLE:
         ax, ay = fx / z, fy / z
         for c in tl.static_range(3):
             gx = ax * _bilinear(own, row, column, py, px, 3 + c, S, usable)
@@ -80,26 +80,27 @@ def read(
             for j in tl.static_range(3):
                 value = gx * tl.load(M + j) + gy * tl.load(M + 4 + j) + gz * tl.load(M + 8 + j)
                 tl.store(jacobian + 9 * out + 3 * c + j, value, mask=inside)
-    nx = tl.load(normals + at, mask=inside, other=0.0)
-    ny = tl.load(normals + at + 1, mask=inside, other=0.0)
-    nz = tl.load(normals + at + 2, mask=inside, other=0.0)
-    along = _turned(M, nx, ny, nz, 0) * x + _turned(M, nx, ny, nz, 1) * y
-    along += _turned(M, nx, ny, nz, 2) * z
-    cosine = -along / tl.sqrt(x * x + y * y + z * z)
-    ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
-    near = tl.full((BLOCK,), float("inf"), tl.float32)
-    middle_x = tl.minimum(tl.maximum(u.to(tl.int32), 0), S - 1)
-    middle_y = tl.minimum(tl.maximum(w.to(tl.int32), 0), S - 1)
-    for dy in tl.static_range(-1, 2):
-        for dx in tl.static_range(-1, 2):
-            r, s = middle_y + dy, middle_x + dx
-            there = usable & (r >= 0) & (r < S) & (s >= 0) & (s < S)
-            place = depth + v.to(tl.int64) * S * S + r * S + s
-            near = tl.minimum(near, tl.load(place, mask=there, other=float("inf")))
-    seen = (z < near + margin) & (u > 1.0) & (u < size - 1.0) & (w > 1.0) & (w < size - 1.0)
-    seen = seen & (_bilinear(own, row, column, py, px, 9, S, usable) > 0.99) & usable
-    ramp = ramp * tl.load(compared + p, mask=inside, other=0.0)
-    tl.store(weight + out, tl.where(seen, ramp, 0.0), mask=inside)
+        size = tl.load(size)
+        nx = tl.load(normals + at, mask=inside, other=0.0)
+        ny = tl.load(normals + at + 1, mask=inside, other=0.0)
+        nz = tl.load(normals + at + 2, mask=inside, other=0.0)
+        along = _turned(M, nx, ny, nz, 0) * x + _turned(M, nx, ny, nz, 1) * y
+        along += _turned(M, nx, ny, nz, 2) * z
+        cosine = -along / tl.sqrt(x * x + y * y + z * z)
+        ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
+        near = tl.full((BLOCK,), float("inf"), tl.float32)
+        middle_x = tl.minimum(tl.maximum(u.to(tl.int32), 0), S - 1)
+        middle_y = tl.minimum(tl.maximum(w.to(tl.int32), 0), S - 1)
+        for dy in tl.static_range(-1, 2):
+            for dx in tl.static_range(-1, 2):
+                r, s = middle_y + dy, middle_x + dx
+                there = usable & (r >= 0) & (r < S) & (s >= 0) & (s < S)
+                place = depth + v.to(tl.int64) * S * S + r * S + s
+                near = tl.minimum(near, tl.load(place, mask=there, other=float("inf")))
+        seen = (z < near + margin) & (u > 1.0) & (u < size - 1.0) & (w > 1.0) & (w < size - 1.0)
+        seen = seen & (_bilinear(own, row, column, py, px, 9, S, usable) > 0.99) & usable
+        ramp = ramp * tl.load(compared + p, mask=inside, other=0.0)
+        tl.store(weight + out, tl.where(seen, ramp, 0.0), mask=inside)
 
 
 @kernel

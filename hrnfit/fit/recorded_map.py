@@ -11,8 +11,7 @@ doubles per node of a deformation map, 34 of a displacement map.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,7 +56,7 @@ class MapIteration:
         """
         leaves = dict(zip(self.names, values, strict=True))
         on = skin_operations(damping.device)
-        place, seen = self._look(leaves, on.read_skin)
+        place, seen = self._look(leaves)
         light = self._light(place, seen)
         agreed = on.agreement(seen, light, self.settings.kernel_scale)
         equations = self._equations(leaves, place, seen, agreed)
@@ -94,27 +93,18 @@ class MapIteration:
         step = {name: self._leaf(change, leaves[name]), **unpacked(others, leaves, tuple(border))}
         there = moved(leaves, step, self.limits, shrink.to(leaves[name]))
         on = skin_operations(light.device)
-        seen = replace(self._look(there, on.glance_at_skin, weight)[1], weight=weight)
+        seen = self._glance(there, weight)
         agreed = on.agreement(seen, light, self.settings.kernel_scale)
         energy = self._energies(there, agreed).sum()
         return torch.stack([energy, left]), tuple(there[n] for n in self.names)
 
-    def _look(
-        self,
-        leaves: Leaves,
-        read: Callable[..., TexelViews],
-        weight: Float[Tensor, "V P"] | None = None,
-    ) -> tuple[SkinPlace, TexelViews]:
-        """read: `read_skin` or `glance_at_skin`. weight: of an earlier look; nothing is hidden then. The
-        derivatives are in the head frame."""
+    def _look(self, leaves: Leaves) -> tuple[SkinPlace, TexelViews]:
+        """The derivatives are in the head frame."""
         views, c = self.views, self.constants
-        place = skin_place(views, leaves, c.texels, c.operator, c.faces)
+        place = self._place(leaves)
         S = views.channels.shape[1]
-        if weight is None:
-            depth = self.rasterizer.rasterize(place.points, c.faces, S, S).depth
-        else:
-            depth = place.points.new_full((len(place.points), S, S), torch.inf)
-        seen = read(
+        depth = self.rasterizer.rasterize(place.points, c.faces, S, S).depth
+        seen = skin_operations(depth.device).read_skin(
             views.channels,
             views.size,
             place.K,
@@ -126,6 +116,17 @@ class MapIteration:
             c.compared,
         )
         return place, seen
+
+    def _glance(self, leaves: Leaves, weight: Float[Tensor, "V P"]) -> TexelViews:
+        """Colours, with the weights of an earlier look."""
+        place, channels = self._place(leaves), self.views.channels
+        motion = place.T_cam_head[:, :3]
+        glance = skin_operations(weight.device).glance_at_skin
+        return glance(channels, place.K, motion, place.of_view, place.head, weight)
+
+    def _place(self, leaves: Leaves) -> SkinPlace:
+        c = self.constants
+        return skin_place(self.views, leaves, c.texels, c.operator, c.faces)
 
     def _light(self, place: SkinPlace, seen: TexelViews) -> Float[Tensor, "V P 3"]:
         s = self.settings
