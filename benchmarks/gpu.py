@@ -57,7 +57,8 @@ def run_part(part: str, given: argparse.Namespace) -> Any:
     if part == "iterations":
         from benchmarks import gpu_iterations
 
-        return gpu_iterations.measure(given.device)
+        detector = gpu_cases.detector(given.prepared, [512])
+        return gpu_iterations.measure(given.device, detector)
     from benchmarks import gpu_batch
 
     detector = gpu_cases.detector(given.prepared, [512])
