@@ -124,14 +124,14 @@ def _energy(
     settings: FirstOrderSettings,
     level: str,
 ) -> Energy:
-    """Weighted sum of the stage's terms as a function of its leaves, such that it can be recorded where the scene can."""
+    """Weighted sum of the stage's terms as a function of its leaves, such that it can be recorded where scene and terms can."""
     windows = scene.windows(settings.size)
     made = [
         make_term(name, windows.landmark_scheme, {}, scene.embedding) for name in settings.terms
     ]
     weights = {n: Weight(t.weight) for n, t in settings.terms.items()}
     terms = StageTerms(tuple(made), weights, {n: t.kernel for n, t in settings.terms.items()})
-    if recordable(scene):
+    if recordable(scene) and terms.recordable:
         return named_energy(scene, state, free, terms, settings.size, level)
     base = scene.predict(state, settings.size, level)
     return lambda leaves: terms(base.moved(leaves), windows)
