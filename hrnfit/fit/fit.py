@@ -38,7 +38,7 @@ from hrnfit.infer.networks import Networks
 from hrnfit.licences import check_commercial
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.landmarks import LandmarkDetector
-from hrnfit.observe.load import Cameras, GivenLandmarks, Images, Masks, load_views
+from hrnfit.observe.load import Cameras, GivenLandmarks, Images, Masks, listed, load_views
 from hrnfit.observe.observation import View
 from hrnfit.render.backend import rasterizer
 
@@ -100,6 +100,7 @@ def fit(
     parts = planned_parts(face.info, where, start)
     if commercial:
         check_commercial(parts)
+    images = listed(images)
     views, warnings = load_views(images, cams, masks, landmarks, frames, max_size)
     if commercial:
         check_detector(views, detector)
