@@ -112,6 +112,8 @@ class BatchWork:
             self._run(workers)
         except KeyboardInterrupt:
             raise BatchInterrupted(self.outcomes, self.done) from None
+        except Exception as error:  # of no subject: a stream for which there is no memory, say
+            raise BatchError(str(error), self.outcomes) from error
         if self.failed is not None:
             name, error = self.failed
             raise BatchError(f"{name}: {error}", self.outcomes) from error

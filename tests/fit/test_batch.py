@@ -205,6 +205,17 @@ def test_an_interrupt_hands_over_what_is_finished():
     assert others == [None, None]
 
 
+def test_an_error_of_no_subject_hands_over_what_is_finished(monkeypatch):
+    def crew(self, workers, indices):
+        self.outcomes[indices[0]] = "fitted"
+        raise RuntimeError("no stream")
+
+    monkeypatch.setattr(batch_work.BatchWork, "_crew", crew)
+    with pytest.raises(BatchError, match="no stream") as caught:
+        batch(THREE)
+    assert caught.value.results == ["fitted", None, None]
+
+
 def test_an_interrupt_counts_what_finish_was_given():
     def interrupted(step: BatchProgress) -> None:
         if step.done == 1 and step.step is not None:
