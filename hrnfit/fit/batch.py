@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from hrnfit.check import check_one_of
+from hrnfit.check import check_kind, check_one_of
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.batch_detector import own_detector
 from hrnfit.fit.batch_work import BatchProgress, BatchWork, Finish
 from hrnfit.fit.capture import (
     Capture,
     check_captures,
+    fault,
     kind_of,
     named_captures,
     photograph_sizes,
@@ -28,6 +29,7 @@ from hrnfit.fit.memory import fit_bytes, total_bytes, workers_that_fit
 from hrnfit.fit.named_model import model_and_file
 from hrnfit.fit.recipe import Recipe, load_recipe
 from hrnfit.fit.result import FitResult
+from hrnfit.fit.save_folder import check_folder
 from hrnfit.infer.load_networks import load_networks
 from hrnfit.infer.networks import Networks
 from hrnfit.licences import check_commercial
@@ -73,9 +75,17 @@ def fit_batch(
     check_one_of("on_error", on_error, {"keep", "raise"})
     if save is not None and finish is not None:
         raise ValueError("save: given beside finish=; let finish save, or leave it out")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers: expected at least 1, got {workers}")
+    for name, function in (("progress", progress), ("finish", finish)):
+        if function is not None:
+            check_kind(name, function, (Callable,), "a function")  # type: ignore[arg-type]
+    if workers is not None:
+        check_kind("workers", workers, (int,), "a whole number of subjects at once")
+        if workers < 1:
+            raise ValueError(f"workers: expected at least 1, got {workers}")
     subjects = named_captures(captures)
+    if save is not None:
+        for subject in subjects:
+            check_folder(Path(save) / subject.name, f"save={str(save)!r}")
     where = numbered(choose_device(device, commercial)[0])
     face, file = model_and_file(model)
     if commercial:
@@ -121,8 +131,8 @@ def _needed(
     max_size: int | None,
     device: torch.device,
 ) -> int:
-    """Bound of one fit's memory, bytes; 0 on the CPU, where it decides nothing."""
-    if device.type == "cpu":
+    """Bound of one fit's memory, bytes; 0 on the CPU, where it decides nothing, and of a faulty capture."""
+    if device.type == "cpu" or fault(capture) is not None:
         return 0
     if recipe is None:
         usual = {"single": "single_view", "views": "multi_view", "rig": "rig"}

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,9 +67,8 @@ class BatchInterrupted(KeyboardInterrupt):
     results: list[Any]
     """As `fit_batch` returns them, None for subjects that were not fitted."""
 
-    def __init__(self, results: list[Any]) -> None:
-        fitted = sum(isinstance(result, (FitResult, Path)) for result in results)
-        super().__init__(f"interrupted; {fitted} of {len(results)} subjects are in `results`")
+    def __init__(self, results: list[Any], done: int) -> None:
+        super().__init__(f"interrupted; {done} of {len(results)} subjects are in `results`")
         self.results = results
 
 
@@ -113,7 +111,9 @@ class BatchWork:
         try:
             self._run(workers)
         except KeyboardInterrupt:
-            raise BatchInterrupted(self.outcomes) from None
+            raise BatchInterrupted(self.outcomes, self.done) from None
+        except Exception as error:  # of no subject: a stream for which there is no memory, say
+            raise BatchError(str(error), self.outcomes) from error
         if self.failed is not None:
             name, error = self.failed
             raise BatchError(f"{name}: {error}", self.outcomes) from error

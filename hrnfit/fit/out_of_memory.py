@@ -69,7 +69,7 @@ class Shortage:
     during: str
     """Words for what the fit was doing, such as `stage 'pores'`."""
     needed: int
-    """Bound of the whole fit, bytes; 0 when it is not known."""
+    """Bound of the whole fit on a GPU, bytes; 0 when it is not known."""
     free: int | None
     total: int | None
     said: str
@@ -90,7 +90,7 @@ class Shortage:
             facts.append(f"{asked[1]} more were asked for")
         if self.free is not None and self.total is not None:
             facts.append(f"{gigabytes(self.free)} of {gigabytes(self.total)} were free")
-        if self.needed:
+        if self.needed and self.device.type != "cpu":  # the bound is of a GPU's memory
             facts.append(f"the whole fit needs up to {gigabytes(self.needed)}")
         rest = (
             "; the stages that were finished are a result of their own (`partial`)" if kept else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +21,7 @@ from hrnfit.fit.recipe import recipe_from
 from hrnfit.fit.result import FitResult
 from tests.fit.small_scene import NAMES, face, rig
 
+fit_batch_module = importlib.import_module("hrnfit.fit.batch")
 SKIN = {"name": "skin", "solver": "map", "free": ["deformation"], "size": 48, "texels": 48,
         "steps": 1, "offset": 0}  # fmt: skip
 SMALL = recipe_from(
@@ -132,6 +135,26 @@ def test_results_are_saved_as_they_come_and_not_held(tmp_path, monkeypatch):
     assert found == [tmp_path / "two" / NAMES[0], tmp_path / "others" / NAMES[1]]
 
 
+def test_where_nothing_can_be_saved_is_said_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_work.BatchWork, "_fit", None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"save='.*file': .*file is a file; choose"):
+        batch(THREE[:1], save=tmp_path / "file")
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "cameras.json").write_text("[]")
+    with pytest.raises(FileExistsError, match=r"cameras\.json there would be overwritten"):
+        batch(THREE[:2], save=tmp_path)
+
+
+def test_an_odd_capture_does_not_hide_how_many_workers_fit(monkeypatch):
+    monkeypatch.setattr(fit_batch_module, "total_bytes", lambda device: 80_000_000_000)
+    odd = [hrnfit.Capture(np.zeros(5)), hrnfit.Capture("no/such/photograph.png")]
+    cuda = torch.device("cuda", 0)
+    needs = [fit_batch_module._needed(c, None, None, face(), None, cuda) for c in (*odd, THREE[0])]
+    assert needs[1] == 0
+    assert min(needs[0], needs[2]) > 0
+
+
 def test_finish_is_entered_by_one_worker_at_a_time_and_its_failure_keeps_the_result():
     inside, most = [], []
 
@@ -180,6 +203,27 @@ def test_an_interrupt_hands_over_what_is_finished():
     first, *others = caught.value.results
     assert isinstance(first, FitResult)
     assert others == [None, None]
+
+
+def test_an_error_of_no_subject_hands_over_what_is_finished(monkeypatch):
+    def crew(self, workers, indices):
+        self.outcomes[indices[0]] = "fitted"
+        raise RuntimeError("no stream")
+
+    monkeypatch.setattr(batch_work.BatchWork, "_crew", crew)
+    with pytest.raises(BatchError, match="no stream") as caught:
+        batch(THREE)
+    assert caught.value.results == ["fitted", None, None]
+
+
+def test_an_interrupt_counts_what_finish_was_given():
+    def interrupted(step: BatchProgress) -> None:
+        if step.done == 1 and step.step is not None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(BatchInterrupted, match="1 of 3 subjects") as caught:
+        batch(THREE, progress=interrupted, finish=lambda name, _: name)
+    assert caught.value.results == ["all", None, None]
 
 
 def test_subjects_for_which_memory_was_short_are_repeated_alone(monkeypatch):

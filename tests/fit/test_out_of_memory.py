@@ -167,3 +167,9 @@ def test_a_shortage_on_a_gpu_names_it_and_what_the_fit_needs():
     assert "device='cpu'" in shortage.message(kept=True)
     assert shortage.message(kept=True).endswith("(`partial`)")
     assert not shortage.message(kept=False).endswith("(`partial`)")
+
+
+def test_on_the_cpu_the_bound_of_a_gpu_is_not_told():
+    shortage = Shortage(torch.device("cpu"), "the start", 5_100_000_000, 10**9, 8 * 10**9, SAID)
+    assert "whole fit" not in shortage.message(kept=False)
+    assert "1.0 GB of 8.0 GB were free" in shortage.message(kept=False)
