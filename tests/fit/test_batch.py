@@ -19,6 +19,7 @@ from hrnfit.fit.capture import kind_of, photograph_sizes
 from hrnfit.fit.out_of_memory import OutOfMemoryError
 from hrnfit.fit.recipe import recipe_from
 from hrnfit.fit.result import FitResult
+from hrnfit.fit.workers import Crew
 from tests.fit.small_scene import NAMES, face, rig
 
 fit_batch_module = importlib.import_module("hrnfit.fit.batch")
@@ -280,9 +281,16 @@ def test_a_detector_of_the_callers_own_is_asked_by_one_worker_at_a_time():
 
 
 def test_torch_has_its_threads_back():
-    before = torch.get_num_threads()
-    batch(THREE[:2], workers=2)
-    assert torch.get_num_threads() == before
+    before, inside = torch.get_num_threads(), []
+    torch.set_num_threads(6)  # with one thread there would be nothing to divide
+    try:
+        Crew(torch.device("cpu"), 3).run(
+            range(3), lambda: lambda index: inside.append(torch.get_num_threads())
+        )
+        assert torch.get_num_threads() == 6
+    finally:
+        torch.set_num_threads(before)
+    assert inside == [2, 2, 2]
 
 
 def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkeypatch):
