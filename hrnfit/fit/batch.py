@@ -71,21 +71,7 @@ def fit_batch(
     Raises ValueError and TypeError before any work; BatchError, and BatchInterrupted upon Ctrl-C, with what was
     done by then.
     """
-    check_captures(captures)
-    check_one_of("on_error", on_error, {"keep", "raise"})
-    if save is not None and finish is not None:
-        raise ValueError("save: given beside finish=; let finish save, or leave it out")
-    for name, function in (("progress", progress), ("finish", finish)):
-        if function is not None:
-            check_kind(name, function, (Callable,), "a function")  # type: ignore[arg-type]
-    if workers is not None:
-        check_kind("workers", workers, (int,), "a whole number of subjects at once")
-        if workers < 1:
-            raise ValueError(f"workers: expected at least 1, got {workers}")
-    subjects = named_captures(captures)
-    if save is not None:
-        for subject in subjects:
-            check_folder(Path(save) / subject.name, f"save={str(save)!r}")
+    subjects = _checked(captures, workers, on_error, save, finish, progress)
     where = numbered(choose_device(device, commercial)[0])
     face, file = model_and_file(model)
     if commercial:
@@ -121,6 +107,33 @@ def fit_batch(
         needed = max(_needed(one, recipe, overrides, face, max_size, where) for one in subjects)
         workers = workers_that_fit(where, len(subjects), needed)
     return batch.run(workers)
+
+
+def _checked(
+    captures: Sequence[Capture],
+    workers: int | None,
+    on_error: str,
+    save: str | Path | None,
+    finish: Finish | None,
+    progress: Callable[[BatchProgress], None] | None,
+) -> tuple[Capture, ...]:
+    """The captures by name, when nothing is wrong with the call."""
+    check_captures(captures)
+    check_one_of("on_error", on_error, {"keep", "raise"})
+    if save is not None and finish is not None:
+        raise ValueError("save: given beside finish=; let finish save, or leave it out")
+    for name, function in (("progress", progress), ("finish", finish)):
+        if function is not None:
+            check_kind(name, function, (Callable,), "a function")  # type: ignore[arg-type]
+    if workers is not None:
+        check_kind("workers", workers, (int,), "a whole number of subjects at once")
+        if workers < 1:
+            raise ValueError(f"workers: expected at least 1, got {workers}")
+    subjects = named_captures(captures)
+    if save is not None:
+        for subject in subjects:
+            check_folder(Path(save) / subject.name, f"save={str(save)!r}")
+    return subjects
 
 
 def _needed(

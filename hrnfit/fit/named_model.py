@@ -37,7 +37,7 @@ def model_and_file(model: str | Path | FaceModel) -> tuple[FaceModel, dict[str, 
 
 @lru_cache(maxsize=2)
 def _opened(path: Path, _state: tuple[int, int, int]) -> tuple[FaceModel, str, tuple[int, ...]]:
-    """Model and SHA-256 of a file, and its `changes` so far; `_state`: what changes with its content. Two are kept: one of ICT is
-    25 MB, one of Basel 130."""
+    """Model and SHA-256 of a file, and its `changes` so far; `_state`: what changes with its content.
+    Two are kept: one of ICT is 25 MB, one of Basel 130."""
     model = load_model(path)
     return model, hashlib.sha256(path.read_bytes()).hexdigest(), changes(model)

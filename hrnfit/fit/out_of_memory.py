@@ -58,7 +58,17 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while here is not None and id(here) not in seen:
         seen.add(id(here))
         yield here
-        here = here.__cause__ or here.__context__
+        here = here.__cause__ or _met_on_its_way(here)
+
+
+def _met_on_its_way(error: BaseException) -> BaseException | None:
+    """The error while whose handling this one was raised, unless that was handled by the caller of it all: who
+    fits again in an `except MemoryError` would find every error to be one of memory."""
+    before = error.__context__
+    if before is None or before.__traceback__ is None:
+        return before
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return before if before.__traceback__.tb_frame in frames else None
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 import hrnfit
 from hrnfit.fit import batch_work
 from hrnfit.fit.batch_work import BatchError, BatchInterrupted, BatchProgress, UnfinishedError
-from hrnfit.fit.capture import kind_of, photograph_sizes
 from hrnfit.fit.out_of_memory import OutOfMemoryError
 from hrnfit.fit.recipe import recipe_from
 from hrnfit.fit.result import FitResult
 from tests.fit.small_scene import NAMES, face, rig
 
-fit_batch_module = importlib.import_module("hrnfit.fit.batch")
 SKIN = {"name": "skin", "solver": "map", "free": ["deformation"], "size": 48, "texels": 48,
         "steps": 1, "offset": 0}  # fmt: skip
 SMALL = recipe_from(
@@ -144,15 +140,6 @@ def test_where_nothing_can_be_saved_is_said_before_any_work(tmp_path, monkeypatc
     (tmp_path / "all" / "cameras.json").write_text("[]")
     with pytest.raises(FileExistsError, match=r"cameras\.json there would be overwritten"):
         batch(THREE[:2], save=tmp_path)
-
-
-def test_an_odd_capture_does_not_hide_how_many_workers_fit(monkeypatch):
-    monkeypatch.setattr(fit_batch_module, "total_bytes", lambda device: 80_000_000_000)
-    odd = [hrnfit.Capture(np.zeros(5)), hrnfit.Capture("no/such/photograph.png")]
-    cuda = torch.device("cuda", 0)
-    needs = [fit_batch_module._needed(c, None, None, face(), None, cuda) for c in (*odd, THREE[0])]
-    assert needs[1] == 0
-    assert min(needs[0], needs[2]) > 0
 
 
 def test_finish_is_entered_by_one_worker_at_a_time_and_its_failure_keeps_the_result():
@@ -279,12 +266,6 @@ def test_a_detector_of_the_callers_own_is_asked_by_one_worker_at_a_time():
         assert named == ["Finder"]
 
 
-def test_torch_has_its_threads_back():
-    before = torch.get_num_threads()
-    batch(THREE[:2], workers=2)
-    assert torch.get_num_threads() == before
-
-
 def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkeypatch):
     crews: list[tuple[int, list[int]]] = []
 
@@ -316,14 +297,3 @@ def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkey
     crews.clear()
     run()
     assert crews == [(3, [0, 1, 2, 3, 4])]
-
-
-def test_sizes_and_kinds_of_captures(tmp_path):
-    one = capture(NAMES[:1])
-    assert kind_of(one) == "single"
-    assert kind_of(replace(one, images=rig().images[NAMES[0]])) == "single"
-    assert kind_of(THREE[0]) == "rig"
-    assert kind_of(replace(THREE[0], cams=None)) == "views"
-    assert photograph_sizes(THREE[0], None) == [(128, 128)] * 3
-    assert photograph_sizes(one, 64) == [(64, 64)]
-    assert photograph_sizes(hrnfit.Capture(["a.png", "b.png"]), None) == []
