@@ -24,7 +24,9 @@ from hrnfit.observe.landmarks import LandmarkDetector, MediaPipeDetector
 from hrnfit.observe.observation import Landmarks
 
 RIG = "12467"
-"""The five cameras of the issue's figures."""
+"""Five cameras, 15 to 45 degrees apart."""
+SOME = 16
+"""Every so many pixels tell a photograph from the others: encoding all of them is no detection, and took 8 ms."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,11 @@ class Detected:
     """Landmarks found before, in photographs that were shrunk since: a detector for machines without one."""
 
     known: Mapping[bytes, Landmarks | None]
-    """By the bytes of the photograph's 8-bit codes."""
+    """By the 8-bit codes of some of the photograph's pixels."""
 
     def detect(self, image: torch.Tensor) -> Landmarks | None:
         """What was found in this photograph."""
-        return self.known[encode_srgb(image).tobytes()]
+        return self.known[encode_srgb(image[::SOME, ::SOME]).tobytes()]
 
 
 def detector(path: str | Path | None, sizes: Sequence[int]) -> LandmarkDetector:
@@ -107,7 +109,7 @@ def detector(path: str | Path | None, sizes: Sequence[int]) -> LandmarkDetector:
         for size in sizes:
             scale = size / photograph.shape[0]
             moved = None if marks is None else replace(marks, points=marks.points * scale)
-            known[whole_rig(size).images[name].tobytes()] = moved
+            known[whole_rig(size).images[name][::SOME, ::SOME].tobytes()] = moved
     return Detected(known)
 
 

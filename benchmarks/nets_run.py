@@ -25,7 +25,7 @@ WARM = 3
 
 STEPS: dict[str, tuple[str, ...]] = {
     "read": ("hrnfit.fit.fit:load_views",),
-    "model": ("hrnfit.fit.fit:load_model",),
+    "model": ("hrnfit.fit.named_model:load_model",),
     "weights": ("hrnfit.fit.fit:choose_networks",),
     "landmarks": ("hrnfit.fit.prepare:check_rig", "hrnfit.fit.prepare:initialize"),
     "mask": ("hrnfit.fit.prepare:with_masks",),
@@ -42,8 +42,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     "deretouch": ("hrnfit.nets.deretouch:DeretouchNet.forward",),
     "pose": ("hrnfit.fit.network_start:with_poses",),
     "merge": ("hrnfit.fit.network_start:with_maps",),
-    "appearance": ("hrnfit.fit.fit:fit_appearance",),
-    "assemble": ("hrnfit.fit.fit:assemble",),
+    "appearance": ("hrnfit.fit.record:fit_appearance",),
+    "assemble": ("hrnfit.fit.record:assemble",),
     "save": ("hrnfit.fit.result:FitResult.save",),
 }
 """Functions by step; what is in none of them is `rest`."""
@@ -55,6 +55,7 @@ def inference(root: Path, network: str) -> dict[str, Any]:
     import torch
 
     from hrnfit.fit import fit as fits
+    from hrnfit.fit import named_model
     from hrnfit.infer.load_networks import load_networks, with_deretouch
     from hrnfit.infer.networks import MAP_SIZE, convention_of, own_maps
     from hrnfit.infer.single_view import Predictor
@@ -63,7 +64,7 @@ def inference(root: Path, network: str) -> dict[str, Any]:
 
     watch.lap("import")
     with watch.watching(STEPS):
-        model = fits.load_model(root / "model.npz")
+        model = named_model.load_model(root / "model.npz")
         with watch.step("weights"):
             networks = with_deretouch(load_networks(network))
         photograph, landmarks = root / "photograph.jpg", root / "landmarks.json"

@@ -235,9 +235,8 @@ def guarded(run: Callable[[], object], *, debug: bool) -> None:
 
 def sentence(error: BaseException) -> str:
     """The message of an error on one line, in words also where Python gives only a type."""
-    if isinstance(error, MemoryError) and not hasattr(
-        error, "partial"
-    ):  # ours says it in its own words
+    own_words = hasattr(error, "partial")  # of `OutOfMemoryError`; its class would load torch
+    if isinstance(error, MemoryError) and not own_words:
         return "out of memory; shrink the images with --max-size, or take fewer"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -16,27 +15,9 @@ if TYPE_CHECKING:
 
 def check_folder(out: Path) -> None:
     """Raise OSError when results could not be written there; creates nothing that stays."""
-    from hrnfit.fit.export import check_not_ours
+    from hrnfit.fit.save_folder import check_folder as check  # local: torch
 
-    check_not_ours(out)
-    place = out.resolve()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise NotADirectoryError(
-            errno.ENOTDIR, f"--out {out}: {place} is a file; choose another folder"
-        )
-    # results are completed beside their folder and then moved into it
-    for folder in {place, out.resolve().parent if out.exists() else place}:
-        try:
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise type(error)(
-                error.errno,
-                f"--out {out}: cannot write in {folder} ({reason}); choose another folder",
-            ) from error
+    check(out, f"--out {out}")
 
 
 @contextmanager

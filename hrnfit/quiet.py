@@ -25,7 +25,9 @@ class _Shared:
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if self._inside == 0:
-                self._enter(self._undo)
+                with ExitStack() as undo:  # put back what was changed if the rest cannot be
+                    self._enter(undo)
+                    self._undo = undo.pop_all()
             self._inside += 1
         try:
             yield
@@ -55,8 +57,18 @@ def _close_stderr(undo: ExitStack) -> None:
         os.close(silent)
 
 
+def _silence_opencv(undo: ExitStack) -> None:
+    import cv2  # local: costly, and not every user of this module needs it
+
+    log = cv2.utils.logging
+    undo.callback(log.setLogLevel, log.setLogLevel(log.LOG_LEVEL_SILENT))
+
+
 without_warnings = _Shared(_ignore_warnings)
 """`with without_warnings():` no warning is shown or raised, in any thread."""
 
 without_stderr = _Shared(_close_stderr)
 """`with without_stderr():` nothing reaches standard error, also from code that is not Python."""
+
+without_opencv_log = _Shared(_silence_opencv)
+"""`with without_opencv_log():` OpenCV says nothing of the images that it decodes."""

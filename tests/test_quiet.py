@@ -6,9 +6,10 @@ import os
 import threading
 import warnings
 
+import cv2
 import pytest
 
-from hrnfit.quiet import without_stderr, without_warnings
+from hrnfit.quiet import _Shared, without_opencv_log, without_stderr, without_warnings
 
 
 def overlapping(context) -> None:
@@ -51,3 +52,26 @@ def test_an_error_inside_ends_the_silence():
     with pytest.raises(ValueError, match="inside"), without_warnings():
         raise ValueError("inside")
     assert warnings.filters == before
+
+
+def test_the_log_of_opencv_is_as_before_when_threads_leave_in_another_order():
+    log = cv2.utils.logging
+    before = log.getLogLevel()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        overlapping(without_opencv_log)
+        with without_opencv_log():
+            assert log.getLogLevel() == log.LOG_LEVEL_SILENT
+    assert log.getLogLevel() == before
+
+
+def test_what_was_changed_is_put_back_when_entering_fails():
+    told: list[str] = []
+
+    def enter(undo):
+        undo.callback(told.append, "put back")
+        raise OSError("no descriptor left")
+
+    with pytest.raises(OSError, match="no descriptor left"), _Shared(enter)():
+        pass
+    assert told == ["put back"]

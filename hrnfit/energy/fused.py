@@ -79,10 +79,10 @@ def _photometric(term: Photometric, p: Prediction, views: WorkingViews, kernel: 
 
 def _landmark(term: LandmarkTerm, p: Prediction, views: WorkingViews, kernel: str) -> Tensor:
     marks = p.model.landmarks[term.scheme]
-    weight, neighbours = kept_with(
-        marks.triangles,
-        ("landmark energy", term.scheme),
-        lambda: _landmark_tables(marks, term.scheme),
+    (weight, neighbours), _ = kept_with(
+        marks.spread,
+        ("landmark energy", term.scheme, id(marks.triangles)),
+        lambda: (_landmark_tables(marks, term.scheme), marks.triangles),
     )
     return seen.landmark_energy(
         p.landmark_pixels(term.scheme), views.landmarks, views.landmark_confidence,

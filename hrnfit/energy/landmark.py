@@ -8,7 +8,6 @@ put them says nothing. `LandmarkBlock` is the same energy with hand-written Jaco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from hrnfit.energy.contour import mm_per_pixel
 from hrnfit.energy.kernel import robust_scale
 from hrnfit.energy.term import Residuals
+from hrnfit.geometry.kept import kept_for_good
 from hrnfit.geometry.rotation import rotation_exp, rotation_with_jacobian, skew
 from hrnfit.observe.observation import WorkingViews
 
@@ -77,7 +77,7 @@ def contour_metric(
     return metric
 
 
-@cache
+@kept_for_good
 def _ring(ring: tuple[int, ...], device: torch.device) -> Int[Tensor, "C"]:
     """Indices on a device, copied there once: a recorded computation cannot."""
     return torch.tensor(ring, device=device)

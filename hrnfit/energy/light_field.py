@@ -7,7 +7,7 @@ what is left of the views' disagreement, smoothed over the skin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from torch import Tensor
 from hrnfit.energy.pieces import by_pieces, pieces
 from hrnfit.energy.shared_albedo import Consensus, TexelViews, consensus, smooth_offset
 from hrnfit.energy.texels import Texels
+from hrnfit.geometry.tall import stretched_product
 from hrnfit.render.shade import sh_basis
 
 Agree = Callable[[TexelViews, Tensor, float], Consensus]
@@ -83,17 +84,32 @@ def _solve(
     weighted = weight[..., None] * basis  # (V, P, 9)
     share = weighted / total[:, None].sqrt()
     flat = share.movedim(1, 0).flatten(1)  # (P, 9V)
-    system = -(flat.T @ flat)
+    mean = (weight[..., None] * colour).sum(0) / total[:, None]
+    system, own, right = _products(flat, weighted, basis, colour - mean)
+    system = -system
     for v in range(views):
         at = slice(v * n, (v + 1) * n)
-        system[at, at] += weighted[v].T @ basis[v]
-    mean = (weight[..., None] * colour).sum(0) / total[:, None]
-    right = torch.einsum("vpn,vpc->vnc", weighted, colour - mean).flatten(0, 1)
+        system[at, at] += own[v]
     # views that share no skin have no light to compare: the floor then gives none, not a singular system
     evidence = (weight.sum() / views).clamp_min(1e-6)
     ridge = RIDGE * evidence * torch.eye(views * n, dtype=system.dtype, device=system.device)
     solved = _solved((system + ridge).double(), right.double())
     return solved.to(colour).view(views, n, -1)
+
+
+def _products(
+    flat: Float[Tensor, "P q"],
+    weighted: Float[Tensor, "V P n"],
+    basis: Float[Tensor, "V P n"],
+    against: Float[Tensor, "V P c"],
+) -> tuple[Float[Tensor, "q q"], Sequence[Float[Tensor, "n n"]], Float[Tensor, "q c"]]:
+    """Sums over the texels: all harmonics with each other, those of each view, and with the colours."""
+    if flat.device.type == "cpu":
+        own = [w.T @ b for w, b in zip(weighted, basis, strict=True)]
+        return flat.T @ flat, own, torch.einsum("vpn,vpc->vnc", weighted, against).flatten(0, 1)
+    both = stretched_product(weighted, torch.cat([basis, against], dim=-1))
+    n = basis.shape[-1]
+    return stretched_product(flat, flat), list(both[..., :n]), both[..., n:].flatten(0, 1)
 
 
 def _solved(system: Float[Tensor, "n n"], right: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:

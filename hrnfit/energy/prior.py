@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from hrnfit.derivative import held
 from hrnfit.energy.smooth import isotropic_variation, used_by_model
 from hrnfit.energy.term import Prediction, Residuals
+from hrnfit.geometry.kept import kept_for_good
 from hrnfit.observe.observation import WorkingViews
 from hrnfit.render.shade import sh_basis
 
@@ -56,7 +56,7 @@ def sphere_directions(count: int) -> Float[Tensor, "K 3"]:
     return torch.stack((radius * angle.cos(), radius * angle.sin(), z), -1)
 
 
-@cache
+@kept_for_good
 def _direction_basis(count: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "K 9"]:
     """Basis of `sphere_directions`, copied to a device once: a recorded computation cannot."""
     return sh_basis(sphere_directions(count).to(device, dtype))

@@ -160,7 +160,8 @@ def blocks(
 ):  # fmt: skip
     """Gauss-Newton blocks and pulls of texels, laid into a square (KC KC + KC, S S) that is zero elsewhere.
     middle (P, 3, KC): room for the columns' mean over the views."""
-    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    # 64 bits: columns are as many as views, texels, 3 and channels together
+    p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = p < P
     total = tl.full((BLOCK,), 0.0, tl.float32)
     share = 1.0 / tl.load(seen)

@@ -199,9 +199,13 @@ def _quadratic_form(operator: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matri
 def used_by_model(prediction: Prediction, height: int, width: int) -> Bool[Tensor, "H W"]:
     """`chart_texels` of the predicted model, computed once per model and size."""
     uv, uv_faces = prediction.model.uv, prediction.model.uv_faces
-    return kept_with(
-        uv, ("used texels", height, width), lambda: chart_texels(uv, uv_faces, height, width)
+    # what is named by its `id` is held, so that nothing else gets it
+    texels, _ = kept_with(
+        uv,
+        ("used texels", height, width, id(uv_faces)),
+        lambda: (chart_texels(uv, uv_faces, height, width), uv_faces),
     )
+    return texels
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from hrnfit.derivative import held
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.geometry.device_kernels import has_kernels
+from hrnfit.geometry.kept import kept_for_good
 from hrnfit.observe.observation import WorkingViews
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _weighted(values: list[Tensor], factors: list[float]) -> Tensor:
     return energy
 
 
-@cache
+@kept_for_good
 def _factors(factors: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Factors on a device, copied there once: a recorded computation cannot."""
     return torch.tensor(factors, dtype=dtype, device=device)

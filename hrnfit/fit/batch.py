@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hrnfit.check import check_one_of
+from hrnfit.check import check_kind, check_one_of
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.batch_detector import own_detector
 from hrnfit.fit.batch_processes import BatchProcesses, InProcesses, packed_terms
@@ -21,6 +21,7 @@ from hrnfit.fit.batch_work import BatchProgress, BatchWork, Place
 from hrnfit.fit.capture import (
     Capture,
     check_captures,
+    fault,
     kind_of,
     named_captures,
     photograph_sizes,
@@ -31,6 +32,7 @@ from hrnfit.fit.memory import fit_bytes
 from hrnfit.fit.named_model import model_and_file
 from hrnfit.fit.recipe import Recipe, load_recipe
 from hrnfit.fit.result import FitResult
+from hrnfit.fit.save_folder import check_folder
 from hrnfit.infer.load_networks import load_networks
 from hrnfit.infer.networks import Networks
 from hrnfit.licences import check_commercial
@@ -75,12 +77,8 @@ def fit_batch(
     Raises ValueError and TypeError before any work; BatchError, and BatchInterrupted upon Ctrl-C, with what was
     done by then.
     """
-    check_captures(captures)
-    check_one_of("on_error", on_error, {"keep", "raise"})
-    if save is not None and finish is not None:
-        raise ValueError("save: given beside finish=; let finish save, or leave it out")
-    _check_counts(workers, processes)
-    subjects = named_captures(captures)
+    subjects = _checked(captures, workers, on_error, save, finish, progress)
+    _check_processes(processes, workers)
     model, device = _of_processes(processes, model, device)
     where = numbered(choose_device(device, commercial)[0])
     face, file = model_and_file(model)
@@ -113,10 +111,43 @@ def fit_batch(
         return BatchWork(subjects, place, progress, on_error == "raise", nothing).run(most)
 
 
-def _check_counts(workers: int | None, processes: int | BatchProcesses | None) -> None:
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers: expected at least 1, got {workers}")
-    if workers is not None and processes is not None:
+def _checked(
+    captures: Sequence[Capture],
+    workers: int | None,
+    on_error: str,
+    save: str | Path | None,
+    finish: Finish | None,
+    progress: Callable[[BatchProgress], None] | None,
+) -> tuple[Capture, ...]:
+    """The captures by name, when nothing is wrong with the call."""
+    check_captures(captures)
+    check_one_of("on_error", on_error, {"keep", "raise"})
+    if save is not None and finish is not None:
+        raise ValueError("save: given beside finish=; let finish save, or leave it out")
+    for name, function in (("progress", progress), ("finish", finish)):
+        if function is not None:
+            check_kind(name, function, (Callable,), "a function")  # type: ignore[arg-type]
+    if workers is not None:
+        check_kind("workers", workers, (int,), "a whole number of subjects at once")
+        if workers < 1:
+            raise ValueError(f"workers: expected at least 1, got {workers}")
+    subjects = named_captures(captures)
+    if save is not None:
+        for subject in subjects:
+            check_folder(Path(save) / subject.name, f"save={str(save)!r}")
+    return subjects
+
+
+def _check_processes(processes: int | BatchProcesses | None, workers: int | None) -> None:
+    if processes is None:
+        return
+    check_kind(
+        "processes",
+        processes,
+        (int, BatchProcesses),
+        "a number of processes or a hrnfit.BatchProcesses",
+    )
+    if workers is not None:
         raise ValueError("workers: given beside processes=; leave one of them out")
     if isinstance(processes, BatchProcesses) and not processes.begun:
         raise ValueError(
@@ -185,6 +216,8 @@ def _most_needed(
 
 
 def _needed(capture: Capture, terms: Terms, model: FaceModel, total: int | None) -> int:
+    if fault(capture) is not None:  # it will not be fitted
+        return 0
     recipe = terms.recipe
     if recipe is None:
         usual = {"single": "single_view", "views": "multi_view", "rig": "rig"}

@@ -27,6 +27,7 @@ from hrnfit.fit.parcels import Parcel, packed, packed_whole
 from hrnfit.fit.process_inside import AskRoom, Fit, GiveBack, Open, Room
 from hrnfit.fit.stages import Callback
 from hrnfit.fit.workers import Crew
+from hrnfit.model import store
 from hrnfit.model.face_model import FaceModel
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,8 @@ class BatchProcesses:
             raise ValueError(f"processes: expected at least 1, got {count}")
         self.count, self.device = count, device
         self.model, _ = model_and_file(model)
-        if isinstance(model, (str, Path)):
-            where = Path(model)
-            model = str(where.resolve()) if where.exists() else model
+        if isinstance(model, (str, Path)) and str(model) != store.GENERIC:
+            model = store.resolve(model).resolve()  # a process may start in another folder
         self._opening = packed(Open(model))
         self._threads = max(1, torch.get_num_threads() // count)
         self._slots: list[FitProcess | None] = [None] * count

@@ -11,14 +11,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from hrnfit.fit.capture import Capture, fault
 from hrnfit.fit.out_of_memory import OutOfMemoryError, release_frames
-from hrnfit.fit.result import FitResult
 from hrnfit.fit.stages import Callback, Progress
 from hrnfit.fit.workers import Crew, Stopped
 
@@ -58,9 +56,8 @@ class BatchInterrupted(KeyboardInterrupt):
     results: list[Any]
     """As `fit_batch` returns them, None for subjects that were not fitted."""
 
-    def __init__(self, results: list[Any]) -> None:
-        fitted = sum(isinstance(result, (FitResult, Path)) for result in results)
-        super().__init__(f"interrupted; {fitted} of {len(results)} subjects are in `results`")
+    def __init__(self, results: list[Any], done: int) -> None:
+        super().__init__(f"interrupted; {done} of {len(results)} subjects are in `results`")
         self.results = results
 
 
@@ -125,7 +122,9 @@ class BatchWork:
         try:
             self._run(workers)
         except KeyboardInterrupt:
-            raise BatchInterrupted(self.outcomes) from None
+            raise BatchInterrupted(self.outcomes, self.done) from None
+        except Exception as error:  # of no subject: a stream for which there is no memory, say
+            raise BatchError(str(error), self.outcomes) from error
         if self.failed is not None:
             name, error = self.failed
             raise BatchError(f"{name}: {error}", self.outcomes) from error

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from hrnfit.check import check_kind
 from hrnfit.io.image_size import image_size
-from hrnfit.observe.load import SOURCE, Cameras, GivenLandmarks, Images, Masks, check_inputs
+from hrnfit.observe.load import (
+    SOURCE,
+    Cameras,
+    GivenLandmarks,
+    Images,
+    Masks,
+    check_inputs,
+    listed,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +38,22 @@ class Capture:
 
 
 def named_captures(captures: Sequence[Capture]) -> tuple[Capture, ...]:
-    """The captures with a name each; ValueError when two have the same."""
+    """The captures with a name each, and their images at hand; ValueError when two have the same name."""
     named = tuple(
-        capture if capture.name else replace(capture, name=f"subject_{i}")
+        replace(capture, images=listed(capture.images), name=capture.name or f"subject_{i}")
         for i, capture in enumerate(captures)
     )
-    for i, capture in enumerate(named):
+    seen = set[str]()
+    for capture in named:
         if Path(capture.name).name != capture.name or capture.name in (".", ".."):
             raise ValueError(
                 f"captures: subject {capture.name!r} must have a name that a folder can have"
             )
-        if any(capture.name == other.name for other in named[:i]):
+        if capture.name in seen:
             raise ValueError(
                 f"captures: two subjects are called {capture.name!r}; give each its own name"
             )
+        seen.add(capture.name)
     if not named:
         raise ValueError("captures: none given; pass at least one hrnfit.Capture")
     return named

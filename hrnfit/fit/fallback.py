@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from hrnfit.fit.model_constants import model_on
 from hrnfit.fit.out_of_memory import is_out_of_memory, release_frames
 from hrnfit.fit.scene import Scene
 from hrnfit.render.backend import rasterizer
@@ -90,5 +91,5 @@ def on_the_cpu(scene: Scene) -> Scene:
     embedding = scene.embedding
     if isinstance(embedding, torch.nn.Module):
         embedding = copy.deepcopy(embedding).to(cpu)
-    moved = Scene(views, scene.model.to(cpu), sharing, rasterizer("cpu", cpu), cpu)
+    moved = Scene(views, model_on(scene.model, cpu), sharing, rasterizer("cpu", cpu), cpu)
     return replace(moved, deretouched=deretouched, embedding=embedding)

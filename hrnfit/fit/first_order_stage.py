@@ -12,12 +12,12 @@ import torch
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.energy.term import Weight
 from hrnfit.fit.appearance import fit_appearance, with_albedo
+from hrnfit.fit.map_on_device import recordable
 from hrnfit.fit.recorded_stage import StageTerms, named_energy
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import TERMS, make_term
 from hrnfit.solve.first_order import LBFGS, Adam
 from hrnfit.solve.loop import Energy, Loop, Progress
-from hrnfit.solve.recorded import records
 from hrnfit.solve.solver import Solution
 from hrnfit.state import FaceState
 
@@ -124,14 +124,14 @@ def _energy(
     settings: FirstOrderSettings,
     level: str,
 ) -> Energy:
-    """Weighted sum of the stage's terms as a function of its leaves; on CUDA such that it can be recorded."""
+    """Weighted sum of the stage's terms as a function of its leaves, such that it can be recorded where scene and terms can."""
     windows = scene.windows(settings.size)
     made = [
         make_term(name, windows.landmark_scheme, {}, scene.embedding) for name in settings.terms
     ]
     weights = {n: Weight(t.weight) for n, t in settings.terms.items()}
     terms = StageTerms(tuple(made), weights, {n: t.kernel for n, t in settings.terms.items()})
-    if records(scene.device):
+    if recordable(scene) and terms.recordable:
         return named_energy(scene, state, free, terms, settings.size, level)
     base = scene.predict(state, settings.size, level)
     return lambda leaves: terms(base.moved(leaves), windows)

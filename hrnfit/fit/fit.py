@@ -10,15 +10,16 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from hrnfit.check import check_kind
 from hrnfit.energy.perceptual import Embedding
-from hrnfit.fit.choose_networks import CONTINUED, choose_networks
+from hrnfit.fit.choose_networks import CONTINUED, Choice, choose_networks
 from hrnfit.fit.device import current_device
-from hrnfit.fit.embedding import choose_embedding, with_embedding
+from hrnfit.fit.embedding import EmbeddingChoice, choose_embedding, with_embedding
 from hrnfit.fit.licensing import (
     check_detector,
     choose_device,
@@ -38,9 +39,10 @@ from hrnfit.infer.networks import Networks
 from hrnfit.licences import check_commercial
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.landmarks import LandmarkDetector
-from hrnfit.observe.load import Cameras, GivenLandmarks, Images, Masks, load_views
+from hrnfit.observe.load import Cameras, GivenLandmarks, Images, Masks, listed, load_views
 from hrnfit.observe.observation import View
 from hrnfit.render.backend import rasterizer
+from hrnfit.render.rasterizer import Rasterizer
 
 __all__ = ["Progress", "fit"]
 
@@ -100,6 +102,7 @@ def fit(
     parts = planned_parts(face.info, where, start)
     if commercial:
         check_commercial(parts)
+    images = listed(images)
     views, warnings = load_views(images, cams, masks, landmarks, frames, max_size)
     if commercial:
         check_detector(views, detector)
@@ -119,32 +122,57 @@ def fit(
         parts=(*parts, *learned),
         commercial=commercial,
     )
+    begin = partial(_begun, views, face, chosen, renderer, where, detector, start, choice, compared)
+    with current_device(where):
+        return _fitted(begin, record, views, face, progress)
+
+
+def _fitted(
+    begin: Callable[[], Prepared],
+    record: Record,
+    views: tuple[View, ...],
+    face: FaceModel,
+    progress: Callback | None,
+) -> FitResult:
+    """Begin, run the stages, and make the result, or what can be made of it when memory runs out."""
     for view in views:
         started_photograph(view.image)  # done when the result needs it
     begun, done = None, None
-    with current_device(where):
-        try:
-            with torch.no_grad():
-                begun = prepare(views, face, chosen, renderer, where, detector)
-            if start is not None:
-                begun = _continued(begun, start)
-            begun = begun_with_networks(begun, choice)
-            scene = with_embedding(begun.scene, chosen, compared.embedding)
-            begun = replace(begun, scene=scene)
-            prepared_seconds = time.perf_counter() - began
-            deviation = begun.focal_deviation
-            done = Done(begun.state, running="the first stage")
-            for reached in each_stage(scene, begun.state, chosen, deviation, progress):
-                done = reached
-            return record.result(begun, done, prepared_seconds)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            sizes = [(view.camera.height, view.camera.width) for view in views]
-            needed = fit_bytes(
-                chosen, face, sizes, total_bytes(where), 1 + max(v.frame for v in views)
-            )
-            return record.rescued(error, begun, done, needed)
+    try:
+        begun = begin()
+        prepared_seconds = time.perf_counter() - record.began
+        done = Done(begun.state, running="the first stage")
+        deviation = begun.focal_deviation
+        for reached in each_stage(begun.scene, begun.state, record.recipe, deviation, progress):
+            done = reached
+        return record.result(begun, done, prepared_seconds)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        sizes = [(view.camera.height, view.camera.width) for view in views]
+        frames = 1 + max(view.frame for view in views)
+        needed = fit_bytes(record.recipe, face, sizes, total_bytes(record.device), frames)
+        return record.rescued(error, begun, done, needed)
+
+
+def _begun(
+    views: tuple[View, ...],
+    face: FaceModel,
+    recipe: Recipe,
+    renderer: Rasterizer,
+    device: torch.device,
+    detector: LandmarkDetector | None,
+    start: FitResult | None,
+    choice: Choice,
+    compared: EmbeddingChoice,
+) -> Prepared:
+    """Where the stages begin: from landmarks, networks or an earlier result."""
+    with torch.no_grad():
+        begun = prepare(views, face, recipe, renderer, device, detector)
+    if start is not None:
+        begun = _continued(begun, start)
+    begun = begun_with_networks(begun, choice)
+    return replace(begun, scene=with_embedding(begun.scene, recipe, compared.embedding))
 
 
 def _recipe(

@@ -64,7 +64,8 @@ def initialize(
     """Start of all frames of the views on a model.
 
     focal_known: per view, whether an uncalibrated camera's focal length is trusted (EXIF). found: the views'
-    `landmark_views`, where they have been made. Raises ValueError when no view has landmarks, or the model lacks their scheme.
+    `landmark_views`, where they have been made. Raises ValueError when no view has landmarks, or the model
+    lacks their scheme.
     """
     settings = settings or LandmarkStart()
     found = landmark_views(views, model) if found is None else found

@@ -26,6 +26,7 @@ from hrnfit.geometry.rotation import rigid_inverse
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.facemesh import ibug68_from_mediapipe
 from hrnfit.observe.observation import Landmarks, View
+from hrnfit.observe.undistorted import undistorted
 from hrnfit.solve.solver import Leaves
 
 FIVE_FROM_IBUG = (tuple(range(36, 42)), tuple(range(42, 48)), (30,), (48,), (54,))
@@ -113,7 +114,7 @@ def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkVie
         marks = _known_to(model, view.landmarks)
         scheme = marks.scheme
         points, basis, trust = scheme_basis(model, scheme)
-        pixels = view.camera.to(torch.float64).undistort(marks.points.double().cpu())
+        pixels = undistorted(view.camera, marks.points)
         result.append(
             LandmarkView(
                 index=index,

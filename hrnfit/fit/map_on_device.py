@@ -22,6 +22,7 @@ from hrnfit.fit.recorded_map import MapIteration
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import MOVING
 from hrnfit.fit.skin_place import SkinViews
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.solve.gauss_newton import GaussNewton
 from hrnfit.solve.loop import Evaluated, Progress
@@ -35,7 +36,7 @@ WINDOW_STEP = 64
 
 def recordable(scene: Scene) -> bool:
     """Whether stages of this scene run as recordings: on CUDA in float32, with a renderer that can be recorded."""
-    if scene.device.type != "cuda" or scene.model.uv.dtype != torch.float32:
+    if not has_kernels(scene.device) or scene.model.uv.dtype != torch.float32:
         return False
     from hrnfit.render.cuda import CudaRasterizer  # local: triton
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from hrnfit.energy.texels import Texels
 from hrnfit.model.deformation import DeformationOperator, deformation_operator
@@ -26,6 +27,8 @@ Value = TypeVar("Value")
 class ModelConstants:
     """Constants of one model, each made when it is first asked for."""
 
+    seen: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """`changes` of the model when it was first asked."""
     _kept: dict[Hashable, Any] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -60,6 +63,27 @@ def constants_of(model: FaceModel) -> ModelConstants:
         return constants
 
 
+def forget_if_changed(model: FaceModel) -> None:
+    """Drop what is kept of a model whose tensors were changed in place since it was last asked."""
+    constants, now = constants_of(model), changes(model)
+    with _LOCK:
+        before = constants.seen.setdefault("changes", now)
+        if before != now:
+            _CONSTANTS.pop(id(model), None)
+            constants_of(model).seen["changes"] = now
+
+
+def changes(model: object) -> tuple[int, ...]:
+    """How often each tensor of a model was written to, as torch counts it; writes through numpy do not count."""
+    if isinstance(model, Tensor):
+        return () if model.is_inference() else (model._version,)
+    if isinstance(model, Mapping):
+        return tuple(n for value in model.values() for n in changes(value))
+    if is_dataclass(model):
+        return tuple(n for f in fields(model) for n in changes(getattr(model, f.name)))
+    return ()
+
+
 def _forget(key: int, gone: weakref.ref[Any]) -> None:
     with _LOCK:
         if key in _CONSTANTS and _CONSTANTS[key][0] is gone:
@@ -67,7 +91,9 @@ def _forget(key: int, gone: weakref.ref[Any]) -> None:
 
 
 def model_on(model: FaceModel, device: torch.device) -> FaceModel:
-    """The model on a device: the same object again for the same model and device."""
+    """The model on a device: the same object again for the same model and device, unless its tensors were changed
+    in place meanwhile."""
+    forget_if_changed(model)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
     if model.uv.device == device:

@@ -10,6 +10,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+from hrnfit.fit.model_constants import changes
 from hrnfit.model import store
 from hrnfit.model.face_model import FaceModel
 from hrnfit.model.load import load_model
@@ -17,7 +18,8 @@ from hrnfit.model.load import load_model
 
 def model_and_file(model: str | Path | FaceModel) -> tuple[FaceModel, dict[str, str]]:
     """The model, and path and SHA-256 of its file as the provenance says them; a name that ships needs no
-    path, an object has neither. A file that has changed is read again."""
+    path, an object has neither. A file that has changed is read again, and so is one whose model was changed in
+    place."""
     if not isinstance(model, (str, Path)):
         return model, {}
     path = store.resolve(model)
@@ -25,12 +27,17 @@ def model_and_file(model: str | Path | FaceModel) -> tuple[FaceModel, dict[str, 
     if not path.is_file():
         return load_model(model), where
     state = path.stat()
-    face, content = _opened(path.resolve(), (state.st_mtime_ns, state.st_size, state.st_ino))
+    key = path.resolve(), (state.st_mtime_ns, state.st_size, state.st_ino)
+    face, content, untouched = _opened(*key)
+    if changes(face) != untouched:  # a result hands its model out
+        _opened.cache_clear()
+        face, content, _ = _opened(*key)
     return face, where | {"sha256": content}
 
 
 @lru_cache(maxsize=2)
-def _opened(path: Path, _state: tuple[int, int, int]) -> tuple[FaceModel, str]:
-    """Model and SHA-256 of a file; `_state`: what changes with its content. Two are kept: one of ICT is
-    25 MB, one of Basel 130."""
-    return load_model(path), hashlib.sha256(path.read_bytes()).hexdigest()
+def _opened(path: Path, _state: tuple[int, int, int]) -> tuple[FaceModel, str, tuple[int, ...]]:
+    """Model and SHA-256 of a file, and its `changes` so far; `_state`: what changes with its content.
+    Two are kept: one of ICT is 25 MB, one of Basel 130."""
+    model = load_model(path)
+    return model, hashlib.sha256(path.read_bytes()).hexdigest(), changes(model)

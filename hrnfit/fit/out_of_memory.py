@@ -58,7 +58,17 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while here is not None and id(here) not in seen:
         seen.add(id(here))
         yield here
-        here = here.__cause__ or here.__context__
+        here = here.__cause__ or _met_on_its_way(here)
+
+
+def _met_on_its_way(error: BaseException) -> BaseException | None:
+    """The error while whose handling this one was raised, unless that was handled by the caller of it all: who
+    fits again in an `except MemoryError` would find every error to be one of memory."""
+    before = error.__context__
+    if before is None or before.__traceback__ is None:
+        return before
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return before if before.__traceback__.tb_frame in frames else None
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Shortage:
     during: str
     """Words for what the fit was doing, such as `stage 'pores'`."""
     needed: int
-    """Bound of the whole fit, bytes; 0 when it is not known."""
+    """Bound of the whole fit on a GPU, bytes; 0 when it is not known."""
     free: int | None
     total: int | None
     said: str
@@ -90,7 +100,7 @@ class Shortage:
             facts.append(f"{asked[1]} more were asked for")
         if self.free is not None and self.total is not None:
             facts.append(f"{gigabytes(self.free)} of {gigabytes(self.total)} were free")
-        if self.needed:
+        if self.needed and self.device.type != "cpu":  # the bound is of a GPU's memory
             facts.append(f"the whole fit needs up to {gigabytes(self.needed)}")
         rest = (
             "; the stages that were finished are a result of their own (`partial`)" if kept else ""

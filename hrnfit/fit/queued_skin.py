@@ -30,6 +30,7 @@ from hrnfit.geometry.rotation import (
     rotation_with_jacobian,
     skew,
 )
+from hrnfit.geometry.tall import tall_product
 from hrnfit.state import FaceState
 
 
@@ -234,14 +235,17 @@ def _products(
     """The columns on both sides of the moments."""
     frames, M = len(own), moments.curvature
     flat, columns = shared.flatten(0, 1), own.flatten(1, 2)  # (3P, I), (T, 3P, k)
-    rows = [[flat.T @ small_product(M.sum((0, 1)), shared).flatten(0, 1)]]
+    rows = [[tall_product(flat, small_product(M.sum((0, 1)), shared).flatten(0, 1))]]
     mixed = M.sum(0)  # what identity, in all frames alike, has to do with frame f
-    rows[0] += [flat.T @ small_product(mixed[f], own[f]).flatten(0, 1) for f in range(frames)]
+    rows[0] += [
+        tall_product(flat, small_product(mixed[f], own[f]).flatten(0, 1)) for f in range(frames)
+    ]
     for f in range(frames):
         here = [rows[0][1 + f].mT]
         here += [rows[1 + g][1 + f].mT for g in range(f)]
         here += [
-            columns[f].T @ small_product(M[f, g], own[g]).flatten(0, 1) for g in range(f, frames)
+            tall_product(columns[f], small_product(M[f, g], own[g]).flatten(0, 1))
+            for g in range(f, frames)
         ]
         rows.append(here)
     slopes = [flat.T @ moments.slope.sum(0).flatten()]
@@ -249,7 +253,10 @@ def _products(
     if moments.focal is not None:
         texels, among, slope = moments.focal
         wide = texels.flatten(1, 2)  # (T, 3P, V)
-        last = [flat.T @ wide.sum(0), *(columns[f].T @ wide[f] for f in range(frames))]
+        last = [
+            tall_product(flat, wide.sum(0)),
+            *(tall_product(columns[f], wide[f]) for f in range(frames)),
+        ]
         for row, part in zip(rows, last, strict=True):
             row.append(part)
         rows.append([*(part.mT for part in last), among])

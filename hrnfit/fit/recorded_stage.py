@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hrnfit.energy.contour import MaskEdges, edges_of_views, keep_edges
+from hrnfit.energy.perceptual import Perceptual
 from hrnfit.energy.term import Term, Weight, total
 from hrnfit.fit.model_constants import chart_of, map_operator
 from hrnfit.fit.scene import Scene
@@ -53,16 +54,16 @@ class StageTerms:
 
     @property
     def key(self) -> Hashable:
-        """Equal for terms that compute the same; those that hold a network go by its identity."""
-        parts = []
-        for term in self.terms:
-            held = tuple(
-                v if isinstance(v, (float, str, int)) else id(v) for v in vars(term).values()
-            )
-            parts.append(
-                (type(term).__name__, held, self.weights[term.name], self.kernels[term.name])
-            )
-        return tuple(parts)
+        """Equal for terms that compute the same."""
+        return tuple(
+            (type(x).__name__, *vars(x).values(), self.weights[x.name], self.kernels[x.name])
+            for x in self.terms
+        )
+
+    @property
+    def recordable(self) -> bool:
+        """Not with the perceptual term: its network is any callable, which may look at values or leave torch."""
+        return not any(isinstance(term, Perceptual) for term in self.terms)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ made once per topology and kept with it. Memory: the sums of the normals, as lar
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -44,7 +45,8 @@ def cuda_vertex_normals(
     vertices: Float[Tensor, "*B N 3"], faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "*B N 3"]:
     """`geometry.mesh.vertex_normals` on CUDA."""
-    return _Normals.apply(vertices, faces)
+    with torch.cuda.device_of(vertices):
+        return _Normals.apply(vertices, faces)
 
 
 class _Normals(torch.autograd.Function):
@@ -55,7 +57,7 @@ class _Normals(torch.autograd.Function):
         around = around_vertices(faces, count)
         sums, out = torch.empty_like(vertices), torch.empty_like(vertices)
         block = width_of(64)
-        grid = (*blocks(count, block), max(1, vertices.numel() // (3 * count)))
+        grid = (*blocks(count, block), math.prod(vertices.shape[:-2]))
         kernels.unit_normals[grid](
             vertices, around, sums, out, count, AROUND=around.shape[1], BLOCK=block
         )
@@ -71,7 +73,7 @@ class _Normals(torch.autograd.Function):
         count = vertices.shape[-2]
         out = torch.empty_like(vertices)
         block = width_of(64)
-        grid = (*blocks(count, block), max(1, vertices.numel() // (3 * count)))
+        grid = (*blocks(count, block), math.prod(vertices.shape[:-2]))
         kernels.unit_normals_backward[grid](
             vertices, around, sums, grad.contiguous(), out, count,
             AROUND=around.shape[1], BLOCK=block,
@@ -84,7 +86,8 @@ def cuda_rows(
 ) -> Float[Tensor, "*B N C"]:
     """Weighted sums of rows of `values`, of which `index` names K per result; constant weights."""
     stacked = values.reshape(-1, *values.shape[-2:])
-    out = _Rows.apply(stacked, index, weights)
+    with torch.cuda.device_of(values):
+        out = _Rows.apply(stacked, index, weights)
     return out.reshape(*values.shape[:-2], *out.shape[1:])
 
 
@@ -126,7 +129,8 @@ def cuda_project(
     T_cam_world: Float[Tensor, "V 4 4"],
 ) -> Float[Tensor, "V N 3"]:
     """Points of each view's frame as x, y px and camera depth mm; cameras are constants."""
-    return _Project.apply(x_world, frame.to(x_world.device), K, T_cam_world)
+    with torch.cuda.device_of(x_world):
+        return _Project.apply(x_world, frame.to(x_world.device), K, T_cam_world)
 
 
 class _Project(torch.autograd.Function):

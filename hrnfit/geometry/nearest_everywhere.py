@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.nearest import NearestPoints
 
 TESTS_AT_ONCE = 4_000_000
@@ -41,13 +42,10 @@ def nearest_triangles(
     points: Float[Tensor, "P 3"], corners: Float[Tensor, "F 3 3"]
 ) -> Int[Tensor, "P"]:
     """Index of the nearest triangle to each point: Triton on CUDA where it is there, else plain torch."""
-    if points.device.type == "cuda":
-        try:
-            from hrnfit.geometry.nearest_triton import nearest_triangles_triton
-        except ImportError:
-            pass
-        else:
-            return nearest_triangles_triton(points, corners)
+    if has_kernels(points.device):
+        from hrnfit.geometry.nearest_triton import nearest_triangles_triton  # local: triton
+
+        return nearest_triangles_triton(points, corners)
     return nearest_triangles_plain(points, corners)
 
 

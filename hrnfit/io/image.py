@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hrnfit.io.exif import ORIENTATION, focal_from_exif, orient
-from hrnfit.quiet import without_warnings
+from hrnfit.quiet import without_opencv_log, without_warnings
 from hrnfit.tree import write_bytes
 
 MIN_SIZE = 32
@@ -226,11 +226,8 @@ def _orientation(header: Image.Image, exif: Image.Exif) -> int:
 
 
 def _decode_opencv(content: bytes) -> np.ndarray:
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:  # what is wrong is said in the error, not on stderr
+    with without_opencv_log():  # what is wrong is said in the error, not on stderr
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if pixels is None:
         raise ValueError("the decoder gave up")
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):

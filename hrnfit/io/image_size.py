@@ -13,8 +13,7 @@ from hrnfit.quiet import without_warnings
 def image_size(source: ImageSource) -> tuple[int, int] | None:
     """Height and width, px, of an array or as a file's header says them; None when it says nothing readable."""
     if not isinstance(source, (str, Path)):
-        height, width = source.shape[:2]
-        return int(height), int(width)
+        return (int(source.shape[0]), int(source.shape[1])) if source.ndim > 1 else None
     try:
         with without_warnings(), Image.open(source) as header:
             return header.height, header.width

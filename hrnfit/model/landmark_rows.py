@@ -12,8 +12,13 @@ from hrnfit.model.face_model import FaceModel, LandmarkSet
 
 def landmark_rows(model: FaceModel, scheme: str) -> tuple[Int[Tensor, "L 3"], Float[Tensor, "L 3"]]:
     """Vertices and weights of each landmark; of missing ones the middle of the first triangle."""
-    marks = model.landmarks[scheme]
-    return kept_with(marks.triangles, "rows", lambda: _rows(marks, model.faces))
+    marks, faces = model.landmarks[scheme], model.faces
+    # of these weights with these triangles: a model in another precision, or with other vertices, may share the rest
+    key = ("rows", id(marks.triangles), id(faces))
+    held = kept_with(
+        marks.barycentric, key, lambda: (_rows(marks, faces), marks.triangles, faces)
+    )  # what is named by its `id` is held, so that nothing else gets it
+    return held[0]
 
 
 def _rows(marks: LandmarkSet, faces: Tensor) -> tuple[Tensor, Tensor]:

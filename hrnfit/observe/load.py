@@ -7,7 +7,7 @@ left out with a warning; when none is left, the first reason is raised.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,6 +273,12 @@ def _renumbered(views: list[View]) -> tuple[View, ...]:
     """Frames counted 0, 1, ... without gaps after views were left out."""
     order = {frame: i for i, frame in enumerate(np.unique([view.frame for view in views]))}
     return tuple(replace(view, frame=order[view.frame]) for view in views)
+
+
+def listed(images: Images | Iterator[ImageSource]) -> Images:
+    """The images, as a list where they come from an iterator such as `folder.glob("*.png")`: they are looked at
+    more than once."""
+    return list(images) if isinstance(images, Iterator) else images
 
 
 def check_inputs(

@@ -20,6 +20,7 @@ from hrnfit.camera import Camera
 from hrnfit.check import check_finite, check_shape
 from hrnfit.observe.facemesh import five_from_mediapipe, ibug68_from_mediapipe
 from hrnfit.observe.observation import Landmarks, View, WorkingViews
+from hrnfit.observe.undistorted import undistorted
 
 
 def working_views(
@@ -160,8 +161,7 @@ class PinholeLandmarks:
 
 
 def pinhole_landmarks(views: Sequence[View]) -> PinholeLandmarks:
-    """The views' landmarks without the lens. Newton's method on a lens takes 3 ms per view, so it is done
-    once for all windows."""
+    """The views' landmarks without the lens, for windows of any place and size."""
     joined = common_scheme([view.landmarks for view in views])
     given = next((marks for marks in joined if marks is not None), None)
     if given is None:
@@ -172,8 +172,7 @@ def pinhole_landmarks(views: Sequence[View]) -> PinholeLandmarks:
     for i, (view, marks) in enumerate(zip(views, joined, strict=True)):
         if marks is not None:
             used = marks.confidence > 0
-            camera = view.camera.to(torch.float64, "cpu")
-            points[i, used] = camera.undistort(marks.points[used].double())
+            points[i, used] = undistorted(view.camera, marks.points[used])
             confidence[i] = marks.confidence.double()
     return PinholeLandmarks(points, confidence, given.scheme)
 

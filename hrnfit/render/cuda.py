@@ -8,15 +8,16 @@ tensor looks at it, and that comes before a recording.
 
 from __future__ import annotations
 
-import weakref
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.launched import INTERPRETED
 from hrnfit.render.cuda_autograd import Interpolate, Rasterize, SampleTexture
-from hrnfit.render.cuda_silhouette import Antialias, EdgeTables, edge_tables
+from hrnfit.render.cuda_silhouette import Antialias, edge_tables
 from hrnfit.render.rasterizer import Raster
 
 
@@ -85,12 +86,13 @@ class CudaRasterizer:
         """Blend across silhouettes by their sub-pixel position. See `Rasterizer`."""
         check_points(points)
         mesh = mesh_of(faces, points)
-        if mesh.edges is None:
-            mesh.edges = edge_tables(mesh.faces)
+        edges = kept_with(
+            faces, ("silhouette edges", mesh.version), partial(edge_tables, mesh.faces)
+        )
         image, points, depth = _same_dtype(image, points, raster.depth)
         with torch.cuda.device_of(points):
             return Antialias.apply(
-                image, points, mesh.faces, raster.triangle.contiguous(), depth, mesh.edges
+                image, points, mesh.faces, raster.triangle.contiguous(), depth, edges
             )
 
 
@@ -103,7 +105,7 @@ def _same_dtype(*tensors: Tensor) -> list[Tensor]:
 
 
 class _Mesh:
-    """A topology that was checked once: int32 triangles, index range, and edges when asked for."""
+    """A topology that was checked once: int32 triangles and the range of their indices."""
 
     def __init__(self, faces: Tensor) -> None:
         if faces.ndim != 2 or faces.shape[-1] != 3:
@@ -113,24 +115,15 @@ class _Mesh:
         self.faces = faces.detach().to(torch.int32).contiguous()
         low, high = torch.stack(torch.aminmax(faces)).tolist() if len(faces) else (0, -1)
         self.lowest, self.highest = int(low), int(high)
-        self.edges: EdgeTables | None = None
-
-
-_meshes: dict[int, tuple[weakref.ref[Tensor], _Mesh]] = {}
-"""Topologies by the `id` of their faces tensor, each for as long as that lives: recorded graphs read them."""
 
 
 def mesh_of(faces: Tensor, values: Tensor) -> _Mesh:
-    """What is known of `faces`, for values (V, N, C) at its vertices; looked at once per tensor."""
+    """What is known of `faces`, for values (V, N, C) at its vertices; looked at once per tensor, and kept as long
+    as that lives: recorded graphs read it."""
     check_device(values)
     if faces.device != values.device:
         raise ValueError(f"faces: on {faces.device}, but the values on {values.device}; move one")
-    kept = _meshes.get(id(faces))
-    if kept is None or kept[0]() is not faces or kept[1].version != faces._version:
-        key = id(faces)
-        kept = (weakref.ref(faces, lambda _: _meshes.pop(key, None)), _Mesh(faces))
-        _meshes[key] = kept
-    mesh = kept[1]
+    mesh = kept_with(faces, ("triangles", faces._version), lambda: _Mesh(faces))
     if mesh.lowest < 0 or mesh.highest >= values.shape[1]:
         raise ValueError(
             f"faces: indices {mesh.lowest} to {mesh.highest}, outside the {values.shape[1]} points"

@@ -175,10 +175,12 @@ def draw_large(
                 ax, ay, adx, ady, sa, bx, by, bdx, bdy, sb, cx, cy, cdx, cdy, sc, k0, k1, k2,
             ) = _setup(points, faces, view, f, f < triangles, vertices, height, width)  # fmt: skip
             view_keys = keys + view.to(tl.int64) * height * width
+            # more than 2^31 pieces would wrap: pixels are lost then, but none is written outside the view
             while piece < end:
                 at = (piece - start) * CHUNK + tl.arange(0, CHUNK)
                 _draw(
-                    view_keys, f, left + at % columns, top + at // columns, at < columns * rows, width,
+                    view_keys, f, left + at % columns, top + at // columns,
+                    (at >= 0) & (at < columns * rows), width,
                     ax, ay, adx, ady, sa, bx, by, bdx, bdy, sb, cx, cy, cdx, cdy, sc, k0, k1, k2,
                 )  # fmt: skip
                 piece += 1

@@ -58,7 +58,6 @@ def view_detail(
     if has_kernels(positions.device):
         from hrnfit.render.detail_cuda import cuda_view_detail  # local: triton
 
-        frame, rows = frame.to(positions.device), rows.to(positions.device)
         return cuda_view_detail(positions, normals, displacement, mask, frame, rows)
     return detail_normals(positions[frame], normals[frame], displacement[rows], mask)
 

@@ -28,7 +28,9 @@ def cuda_view_detail(
 ) -> Float[Tensor, "V H W 3"]:
     """`detail.view_detail` on CUDA."""
     frame, rows = frame.to(positions.device), rows.to(positions.device)
-    return _Detail.apply(positions, normals, displacement, mask.to(positions.dtype), frame, rows)
+    mask = mask.to(positions.dtype)
+    with torch.cuda.device_of(positions):
+        return _Detail.apply(positions, normals, displacement, mask, frame, rows)
 
 
 def _plain(

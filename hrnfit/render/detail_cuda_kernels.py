@@ -174,14 +174,17 @@ def gather_surface(
     y, z, nx, ny, nz = x, x, x, x, x
     for view in range(views):
         if tl.load(frame + view) == own:
-            u, v = by_u + 4 * texels * view, by_v + 4 * texels * view
+            start = (
+                0 * own + view
+            ) * texels  # 64 bits: of 128 views of 2048 texels 32 are not enough
+            u, v = by_u + 4 * start, by_v + 4 * start
             x += _gathered(u, mask, at, 0, 1, 0, inside, height, width)
             x += _gathered(v, mask, at, 1, 0, 0, inside, height, width)
             y += _gathered(u, mask, at, 0, 1, 1, inside, height, width)
             y += _gathered(v, mask, at, 1, 0, 1, inside, height, width)
             z += _gathered(u, mask, at, 0, 1, 2, inside, height, width)
             z += _gathered(v, mask, at, 1, 0, 2, inside, height, width)
-            ax, ay, az = load3(by_normal + 3 * texels * view, at, inside)
+            ax, ay, az = load3(by_normal + 3 * start, at, inside)
             nx, ny, nz = nx + ax, ny + ay, nz + az
     store3(to_positions + own * texels * 3, at, x, y, z, inside)
     store3(to_normals + own * texels * 3, at, nx, ny, nz, inside)
@@ -197,6 +200,7 @@ def gather_displacement(by_u, by_v, mask, rows, out, views, height, width, BLOCK
     total = tl.zeros([BLOCK], by_u.dtype.element_ty)
     for view in range(views):
         if tl.load(rows + view) == own:
-            total += _gathered(by_u + 4 * texels * view, mask, at, 0, 1, 3, inside, height, width)
-            total += _gathered(by_v + 4 * texels * view, mask, at, 1, 0, 3, inside, height, width)
+            start = (0 * own + view) * texels
+            total += _gathered(by_u + 4 * start, mask, at, 0, 1, 3, inside, height, width)
+            total += _gathered(by_v + 4 * start, mask, at, 1, 0, 3, inside, height, width)
     tl.store(out + own * texels + at, total, mask=inside)

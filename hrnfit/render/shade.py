@@ -10,12 +10,13 @@ with 1. In these units a unit vector d of a distant lamp has coefficients `light
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from hrnfit.geometry.device_kernels import has_kernels
 
 # Kernel ratio A_l / A_0 times the constant of Y_lm over that of Y_00 (1 / (2 sqrt(pi))).
 LINEAR = 2.0 / 3.0 * math.sqrt(3.0)
@@ -112,7 +113,7 @@ def _compiled(tensor: Tensor) -> Any:
         from hrnfit.render import cpu_shade  # local: numba
 
         return cpu_shade
-    if tensor.device.type == "cuda" and find_spec("triton") is not None:
+    if has_kernels(tensor.device):
         from hrnfit.render import cuda_shade  # local: Triton
 
         return cuda_shade

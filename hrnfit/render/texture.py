@@ -6,7 +6,6 @@ Row 0 of a map is v = 0; texel centres lie at (i + 0.5) / size, as in `Rasterize
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.rows import weighted_rows
 from hrnfit.render.rasterizer import Raster
 
@@ -29,21 +29,24 @@ class UvRaster:
     faces: Int[Tensor, "F 3"]
     """Triangles of vertices (not of texture vertices), int32."""
 
-    @cached_property
+    @property
     def mask(self) -> Bool[Tensor, "H W"]:
         """True inside the chart."""
-        return self.triangle >= 0
+        return kept_with(self.triangle, "mask", lambda: self.triangle >= 0)
 
-    @cached_property
+    @property
     def corners(self) -> Int[Tensor, "HW 3"]:
         """Vertices of each texel's triangle, int32; 0 outside the chart."""
+        return kept_with(self.triangle, "corners", self._corners)
+
+    def _corners(self) -> Int[Tensor, "HW 3"]:
         found = self.faces.long()[self.triangle.clamp_min(0).long().flatten()]
         return torch.where(self.mask.flatten()[:, None], found, 0).int()
 
-    @cached_property
+    @property
     def weights(self) -> Float[Tensor, "HW 3"]:
         """`barycentric`, a row per texel."""
-        return self.barycentric.flatten(0, 1).contiguous()
+        return self.barycentric.reshape(-1, 3)
 
     def to(self, device: str | torch.device) -> UvRaster:
         """A copy on a device."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.geometry.kept import kept_for_good
 from hrnfit.solve.chebyshev import Chebyshev
 from hrnfit.solve.stencil import Stencil
 
@@ -49,7 +48,7 @@ def transfer(n: int) -> Float[Tensor, "n m"]:
     return out
 
 
-@lru_cache(maxsize=64)
+@kept_for_good
 def _transfer_like(n: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n m"]:
     return transfer(n).to(device, dtype)
 

@@ -10,13 +10,13 @@ stiffest to the softest, conjugate gradients need 8 to 10 cycles for a relative 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.kept import kept_for_good
 from hrnfit.solve import cycle_plain
 from hrnfit.solve.chebyshev import Chebyshev
 from hrnfit.solve.stencil import Stencil, offsets
@@ -151,7 +151,7 @@ def _coarsened(
     return torch.einsum("nfax,exkmna->efkmn", weights, parts).reshape(25, k, k, m, m)
 
 
-@lru_cache(maxsize=64)
+@kept_for_good
 def _children(m: int, n: int, device: torch.device) -> Int[Tensor, "K"]:
     """Fine nodes 2 I - 1 .. 2 I + 2 of each coarse node, clamped: those outside have no weight."""
     at = 2 * torch.arange(m)[:, None] + torch.arange(-1, 3)

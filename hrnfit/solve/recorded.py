@@ -87,8 +87,9 @@ def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> t
     """`function(*inputs)`, on CUDA through a recording kept under `key`.
 
     key: names the function and everything it holds besides its inputs (constants by `id`); shapes, dtypes and
-    the device of the inputs are added here. The outputs are overwritten by the next call with this key: copy what
-    shall last. On the CPU, and inside `without_recording`, the function is simply called.
+    the device of the inputs are added here. The next call with this key overwrites the outputs, and one with a key
+    that was recorded before it may, since recordings of a thread share memory: copy what shall last. On the CPU, and
+    inside `without_recording`, the function is simply called.
     """
     if not records(inputs[0].device):
         return function(*inputs)

@@ -18,7 +18,7 @@ from tests.fit.small_scene import truth_scene
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
 
-LEAVES = ("deformation", "displacement", "albedo_map", "light")
+LEAVES = ("deformation", "displacement", "albedo_map", "light", "pose", "camera", "log_focal")
 KINDS = ("square", "abs", "huber", "cauchy", "geman_mcclure")
 OWN = {"landmark": "cauchy", "contour": "huber", "rigidity": "square", "fold": "square"}
 CASES = [
@@ -43,6 +43,9 @@ def prediction(seed: int = 0):
         displacement=rough((1, 16, 16), 0.3),
         albedo_map=rough((16, 16, 3), 0.02),
         light=(0.8 * state.light).requires_grad_(),
+        pose=state.pose.clone().requires_grad_(),
+        camera=state.camera.clone().requires_grad_(),
+        log_focal=state.log_focal.clone().requires_grad_(),
     )
     return scene.predict(moved, 64, "fine"), scene.windows(64)
 

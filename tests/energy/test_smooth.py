@@ -144,3 +144,18 @@ def test_terms_read_their_leaf_and_use_the_chart():
     maps["deformation"][6:] = 3.0
     seen = SimpleNamespace(state=state(**maps), model=half)
     assert reduce(smooth.DeformationVariation().residuals(seen, VIEWS)) == 0
+
+
+def test_charts_that_share_coordinates_have_used_texels_of_their_own():
+    uv = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    whole = torch.tensor([[0, 2, 1], [1, 2, 3]], dtype=torch.int32)
+    counts = [
+        int(
+            smooth.used_by_model(
+                SimpleNamespace(model=SimpleNamespace(uv=uv, uv_faces=f)), 16, 16
+            ).sum()
+        )
+        for f in (whole, whole[:1])
+    ]
+    assert counts[0] == 256
+    assert counts[1] < 256

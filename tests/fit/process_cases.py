@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from hrnfit.fit.out_of_memory import OutOfMemoryError
 from hrnfit.fit.result import FitResult
 
 
@@ -28,6 +29,8 @@ class Ends:
             os._exit(3)
         if self.how == "odd":
             raise Odd("no", "way")
+        if self.how == "short":
+            raise OutOfMemoryError("no room")
         time.sleep(60)
 
 

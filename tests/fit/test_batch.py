@@ -15,7 +15,6 @@ from hrnfit.fit import batch_terms, batch_work
 from hrnfit.fit.batch_terms import Terms, UnfinishedError
 from hrnfit.fit.batch_threads import InThreads
 from hrnfit.fit.batch_work import BatchError, BatchInterrupted, BatchProgress
-from hrnfit.fit.capture import kind_of, photograph_sizes
 from hrnfit.fit.out_of_memory import OutOfMemoryError
 from hrnfit.fit.recipe import recipe_from
 from hrnfit.fit.result import FitResult
@@ -134,6 +133,17 @@ def test_results_are_saved_as_they_come_and_not_held(tmp_path, monkeypatch):
     assert found == [tmp_path / "two" / NAMES[0], tmp_path / "others" / NAMES[1]]
 
 
+def test_where_nothing_can_be_saved_is_said_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_work.BatchWork, "_fit", None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"save='.*file': .*file is a file; choose"):
+        batch(THREE[:1], save=tmp_path / "file")
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "cameras.json").write_text("[]")
+    with pytest.raises(FileExistsError, match=r"cameras\.json there would be overwritten"):
+        batch(THREE[:2], save=tmp_path)
+
+
 def test_finish_is_entered_by_one_worker_at_a_time_and_its_failure_keeps_the_result():
     inside, most = [], []
 
@@ -183,6 +193,27 @@ def test_an_interrupt_hands_over_what_is_finished():
     first, *others = caught.value.results
     assert isinstance(first, FitResult)
     assert others == [None, None]
+
+
+def test_an_error_of_no_subject_hands_over_what_is_finished(monkeypatch):
+    def crew(self, workers, indices, shared):
+        self.outcomes[indices[0]] = "fitted"
+        raise RuntimeError("no stream")
+
+    monkeypatch.setattr(batch_work.BatchWork, "_crew", crew)
+    with pytest.raises(BatchError, match="no stream") as caught:
+        batch(THREE)
+    assert caught.value.results == ["fitted", None, None]
+
+
+def test_an_interrupt_counts_what_finish_was_given():
+    def interrupted(step: BatchProgress) -> None:
+        if step.done == 1 and step.step is not None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(BatchInterrupted, match="1 of 3 subjects") as caught:
+        batch(THREE, progress=interrupted, finish=lambda name, _: name)
+    assert caught.value.results == ["all", None, None]
 
 
 def test_subjects_for_which_memory_was_short_are_repeated_alone(monkeypatch):
@@ -236,12 +267,6 @@ def test_a_detector_of_the_callers_own_is_asked_by_one_worker_at_a_time():
         assert named == ["Finder"]
 
 
-def test_torch_has_its_threads_back():
-    before = torch.get_num_threads()
-    batch(THREE[:2], workers=2)
-    assert torch.get_num_threads() == before
-
-
 def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkeypatch):
     crews: list[tuple[int, list[int]]] = []
 
@@ -265,14 +290,3 @@ def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkey
     crews.clear()
     run()
     assert crews == [(3, [0, 1, 2, 3, 4])]
-
-
-def test_sizes_and_kinds_of_captures(tmp_path):
-    one = capture(NAMES[:1])
-    assert kind_of(one) == "single"
-    assert kind_of(replace(one, images=rig().images[NAMES[0]])) == "single"
-    assert kind_of(THREE[0]) == "rig"
-    assert kind_of(replace(THREE[0], cams=None)) == "views"
-    assert photograph_sizes(THREE[0], None) == [(128, 128)] * 3
-    assert photograph_sizes(one, 64) == [(64, 64)]
-    assert photograph_sizes(hrnfit.Capture(["a.png", "b.png"]), None) == []

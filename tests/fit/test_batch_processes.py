@@ -104,6 +104,19 @@ def test_a_process_that_dies_is_its_subjects_error_and_is_replaced(pool):
     assert odd.result is None
 
 
+def test_a_subject_for_which_memory_was_short_is_repeated_when_the_others_gave_theirs_back(
+    pool, monkeypatch, caplog
+):
+    gave: list[torch.device] = []
+    true = pool.give_back
+    monkeypatch.setattr(pool, "give_back", lambda device: (gave.append(device), true(device)))
+    found = run(pool, [replace(THREE[0], landmarks=None), THREE[1]], detector=Ends("short"))
+    assert isinstance(found[0], hrnfit.OutOfMemoryError)
+    assert isinstance(found[1], FitResult)
+    assert gave == [torch.device("cpu")]
+    assert "1 subjects ran out of memory: repeated alone" in caplog.text
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no pthread_kill")
 def test_an_interrupt_hands_over_what_is_finished_and_ends_the_processes_at_work(pool):
     def interrupted(step: BatchProgress) -> None:

@@ -250,7 +250,7 @@ def test_cameras_in_metres_are_recognised():
 
 
 def test_wrong_requests_are_named():
-    with pytest.raises(ValueError, match="device 'gpu': expected auto, cpu or cuda"):
+    with pytest.raises(ValueError, match="device 'gpu': expected auto, cpu, cuda or cuda:N"):
         fit(QUICK, device="gpu")
     with pytest.raises(ValueError, match="a Recipe object takes none"):
         fit(QUICK, overrides={"stages.far.steps": 2})

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hrnfit.fit.map_on_device import solve_map_recorded
+from hrnfit.fit.map_on_device import recordable, solve_map_recorded
 from hrnfit.fit.map_settings import MapSettings
 from hrnfit.fit.map_stage import solve_map
 from hrnfit.fit.model_constants import model_on
+from hrnfit.geometry import device_kernels
 from hrnfit.render.backend import rasterizer
+from hrnfit.render.reference import ReferenceRasterizer
 from hrnfit.solve import recorded
 from hrnfit.state import Sharing
 from tests.fit.small_scene import truth_scene
@@ -33,6 +35,20 @@ def both(scene, state, free, settings):
     )
     assert set(mine_run.terms) == set(theirs_run.terms)
     return mine, theirs
+
+
+def test_what_looks_at_values_is_not_recorded(monkeypatch):
+    """Renderers other than ours read the host while they draw, which a recording forbids."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from hrnfit.render.cuda import CudaRasterizer
+
+    scene, _ = truth_scene()
+    there = replace(scene, device=torch.device("cuda"), rasterizer=CudaRasterizer())
+    assert recordable(there)
+    assert not recordable(replace(there, rasterizer=ReferenceRasterizer()))
+    assert not recordable(replace(there, device=torch.device("cpu")))
+    monkeypatch.setattr(device_kernels, "_triton", lambda: False)
+    assert not recordable(there)
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.05])

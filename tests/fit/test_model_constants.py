@@ -79,3 +79,15 @@ def test_threads_make_a_constant_once():
         thread.join()
     assert len(made) == 1
     assert all(thing is found[0] for thing in found)
+
+
+def test_a_model_that_was_changed_in_place_is_sent_again():
+    model = replace(face(), mean=face().mean.clone())
+    meta = torch.device("meta")
+    moved, chart = model_on(model, meta), chart_of(model, 32)
+    assert model_on(model, meta) is moved
+    model.mean.add_(1.0)
+    assert model_on(model, meta) is not moved
+    assert chart_of(model, 32) is not chart
+    again = model_on(model, meta)
+    assert model_on(model, meta) is again

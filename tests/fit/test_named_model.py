@@ -48,6 +48,16 @@ def test_a_file_that_changed_is_opened_again(saved):
     assert not torch.equal(second.tangent(*zeros(second)).shape, first.tangent(*zeros(first)).shape)
 
 
+def test_a_model_that_was_changed_in_place_is_opened_again(saved):
+    model, path = saved
+    first, _ = model_and_file(path)
+    first.mean.add_(1.0)
+    second, _ = model_and_file(path)
+    assert second is not first
+    assert torch.equal(second.mean, model.mean)
+    assert model_and_file(path)[0] is second
+
+
 def zeros(model):
     return torch.zeros(model.n_identity), torch.zeros(model.n_expression)
 

@@ -167,3 +167,36 @@ def test_a_shortage_on_a_gpu_names_it_and_what_the_fit_needs():
     assert "device='cpu'" in shortage.message(kept=True)
     assert shortage.message(kept=True).endswith("(`partial`)")
     assert not shortage.message(kept=False).endswith("(`partial`)")
+
+
+def test_on_the_cpu_the_bound_of_a_gpu_is_not_told():
+    shortage = Shortage(torch.device("cpu"), "the start", 5_100_000_000, 10**9, 8 * 10**9, SAID)
+    assert "whole fit" not in shortage.message(kept=False)
+    assert "1.0 GB of 8.0 GB were free" in shortage.message(kept=False)
+
+
+def test_an_error_of_a_fit_that_is_tried_again_after_one_of_memory_is_its_own():
+    def broken_off() -> None:
+        try:
+            raise torch.OutOfMemoryError("no room")
+        except RuntimeError:
+            raise RuntimeError("recording was broken off")  # noqa: B904
+
+    def caught(raising) -> BaseException:
+        try:
+            raising()
+        except Exception as error:
+            return error
+        raise AssertionError
+
+    def again() -> None:
+        raise ValueError("no face was found")
+
+    assert is_out_of_memory(caught(broken_off))
+    try:
+        raise MemoryError
+    except MemoryError:
+        error = caught(again)
+        assert is_out_of_memory(caught(broken_off))
+    assert isinstance(error.__context__, MemoryError)
+    assert not is_out_of_memory(error)

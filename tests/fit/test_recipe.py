@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -11,11 +13,11 @@ from hrnfit.fit.recipe import (
     Recipe,
     Resolution,
     Share,
-    build,
     load_recipe,
     recipe_from,
     recipe_names,
 )
+from hrnfit.fit.recipe_values import build
 
 STAGE = {"name": "skin", "solver": "map", "free": ["deformation"], "texels": 128}
 
@@ -182,3 +184,21 @@ def test_values_are_built_with_their_types():
     assert build(Resolution, {"albedo": 32.0}, "here").albedo == 32
     with pytest.raises(ValueError, match="here: unknown key 'x'"):
         build(Recipe, {"name": "a", "x": 1}, "here")
+
+
+def test_a_recipe_is_read_once_and_its_text_written_once(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(load_recipe("rig").text)
+    first = load_recipe(path)
+    assert load_recipe(path) is first
+    assert first.text is first.text
+    assert first.text == replace(first).text
+    path.write_text(first.text.replace("name: rig", "name: own"))
+    assert load_recipe(path).name == "own"
+
+
+def test_overrides_leave_the_kept_recipe_as_it_is():
+    before = load_recipe("rig").text
+    changed = load_recipe("rig", {"resolution.albedo": 64})
+    assert changed.resolution.albedo == 64
+    assert load_recipe("rig").text == load_recipe("rig", {}).text == before

@@ -48,6 +48,16 @@ def test_energy_and_gradient_are_those_of_the_prediction_to_the_bit(free):
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
+def test_terms_of_equal_settings_have_one_key_and_a_network_is_not_recorded():
+    first, second = (stage_terms(("contour", "landmark")) for _ in range(2))
+    assert first.key == second.key
+    near = replace(first.terms[0], reach=3.0)
+    assert replace(first, terms=(near, first.terms[1])).key != first.key
+    perceptual = make_term("perceptual", "ibug68", {}, lambda images: images[:, 0, 0])
+    assert first.recordable
+    assert not replace(first, terms=(*first.terms, perceptual)).recordable
+
+
 def test_the_function_holds_nothing_of_one_fit():
     """Another scene's tensors under the same key give that scene's energy."""
     scene, state = truth_scene()

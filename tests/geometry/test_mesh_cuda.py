@@ -52,6 +52,13 @@ def test_normals_of_a_rough_sphere_and_of_a_lone_vertex(generator):
     assert not cuda_vertex_normals(x, FACES)[:, -1].any()
 
 
+def test_no_frame_has_no_normals():
+    none = torch.zeros(0, *UNIT.shape, dtype=UNIT.dtype, requires_grad=True)
+    normals = cuda_vertex_normals(none, FACES)
+    assert normals.shape == none.shape
+    assert torch.autograd.grad(normals.sum(), none)[0].shape == none.shape
+
+
 def test_rows_with_padding_and_a_batch(generator):
     index = torch.randint(0, 9, (6, 4), generator=generator)
     weights = torch.rand(6, 4, generator=generator, dtype=torch.float64)

@@ -21,3 +21,4 @@ def test_what_cannot_be_read_has_no_size(tmp_path):
     (tmp_path / "b.png").write_bytes(b"no image")
     assert image_size(tmp_path / "b.png") is None
     assert image_size(tmp_path / "missing.png") is None
+    assert image_size(np.zeros(5)) is None

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hrnfit.camera import Camera
 from hrnfit.io.cameras import save_cameras
-from hrnfit.observe.load import GUESSED_FOCAL, load_views
+from hrnfit.observe.load import GUESSED_FOCAL, listed, load_views
 
 
 def _image(value=100, height=48, width=64):
@@ -238,3 +238,14 @@ def test_max_size_shrinks_image_camera_mask_and_landmarks_together():
     assert (view.camera.height, view.camera.width) == (48, 64)
     assert float(view.camera.K[0, 0]) == 50
     assert view.landmarks.points[0].tolist() == [32, 12]
+
+
+def test_images_of_an_iterator_are_looked_at_more_than_once(tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        path.write_bytes(b"")
+    found = listed(tmp_path.glob("*.png"))
+    assert isinstance(found, list)
+    assert sorted(found) == paths
+    named = {"a": paths[0]}
+    assert listed(named) is named

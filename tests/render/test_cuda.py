@@ -6,6 +6,7 @@ Without a GPU the kernels run in Triton's interpreter; `test_backends` compares 
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 import torch
@@ -151,13 +152,14 @@ def test_one_raster_serves_all_views(generator):
 def test_a_topology_is_kept_as_long_as_its_faces():
     points, faces = two_spheres(4, 8, views=1)
     points, faces = points.to(DEVICE), faces.to(DEVICE)
-    key, before = id(faces), cuda.mesh_of(faces, points)
+    before = cuda.mesh_of(faces, points)
     assert cuda.mesh_of(faces, points) is before
     faces += 0  # changed in place: looked at again
     assert cuda.mesh_of(faces, points) is not before
-    del faces
+    gone = weakref.ref(before)
+    del faces, before
     gc.collect()
-    assert key not in cuda._meshes
+    assert gone() is None
 
 
 def test_errors_say_what_to_pass(monkeypatch):
