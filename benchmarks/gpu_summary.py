@@ -88,7 +88,7 @@ def _batch(parts: Mapping[str, Any]) -> str:
         [count, number(e["seconds"], 2), number(e["per_second"], 2), str(e["peak_mib"])]
         for count, e in parts.get("batch", {}).items()
     ]
-    return table(["subjects", "seconds", "subjects/s", "peak MiB"], rows) if rows else ""
+    return table(["workers: subjects", "seconds", "subjects/s", "peak MiB"], rows) if rows else ""
 
 
 def _memory(parts: Mapping[str, Any]) -> str:
