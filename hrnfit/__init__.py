@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hrnfit.camera import Camera as Camera
     from hrnfit.fit.batch import fit_batch as fit_batch
+    from hrnfit.fit.batch_processes import BatchProcesses as BatchProcesses
     from hrnfit.fit.capture import Capture as Capture
     from hrnfit.fit.fit import Progress as Progress
     from hrnfit.fit.fit import fit as fit
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "BatchProcesses": "hrnfit.fit.batch_processes",
     "Camera": "hrnfit.camera",
     "Capture": "hrnfit.fit.capture",
     "Conversion": "hrnfit.transfer.conversion",

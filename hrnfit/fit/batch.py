@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import torch
 from hrnfit.check import check_kind, check_one_of
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.fit.batch_detector import own_detector
-from hrnfit.fit.batch_work import BatchProgress, BatchWork, Finish
+from hrnfit.fit.batch_processes import BatchProcesses, InProcesses, packed_terms
+from hrnfit.fit.batch_terms import Finish, Known, Saved, Terms
+from hrnfit.fit.batch_threads import InThreads
+from hrnfit.fit.batch_work import BatchProgress, BatchWork, Place
 from hrnfit.fit.capture import (
     Capture,
     check_captures,
@@ -23,9 +27,8 @@ from hrnfit.fit.capture import (
     photograph_sizes,
 )
 from hrnfit.fit.device import numbered
-from hrnfit.fit.fit import fit
 from hrnfit.fit.licensing import choose_device, planned_parts
-from hrnfit.fit.memory import fit_bytes, total_bytes, workers_that_fit
+from hrnfit.fit.memory import fit_bytes
 from hrnfit.fit.named_model import model_and_file
 from hrnfit.fit.recipe import Recipe, load_recipe
 from hrnfit.fit.result import FitResult
@@ -40,12 +43,13 @@ from hrnfit.observe.landmarks import LandmarkDetector
 def fit_batch(
     captures: Sequence[Capture],
     *,
-    model: str | Path | FaceModel = "generic",
+    model: str | Path | FaceModel | None = None,
     recipe: str | Path | Recipe | None = None,
     overrides: Mapping[str, object] | None = None,
     device: str = "auto",
     max_size: int | None = None,
     workers: int | None = None,
+    processes: int | BatchProcesses | None = None,
     on_error: str = "keep",
     save: str | Path | None = None,
     finish: Finish | None = None,
@@ -58,7 +62,9 @@ def fit_batch(
     """Fit many subjects by the same recipe: `hrnfit.fit` for each, sharing model, networks and device.
 
     captures: one `Capture` per subject. workers: subjects at once; by default on a GPU as many as fit into its
-    free memory, at most 3, on the CPU one after the other. on_error: `keep` puts a subject's exception in its
+    free memory, at most 3, on the CPU one after the other. processes: fit in so many processes instead of threads, or
+    in those of a `BatchProcesses`, which also gives model and device; then `finish` and `detector` must be picklable,
+    and `finish` is called in the process. model: by default `generic`. on_error: `keep` puts a subject's exception in its
     place, `raise` ends the batch with `BatchError`. save: folder in which each result is saved under its
     subject's name as soon as it is there; finish: a function that receives (name, result) instead. progress:
     called with a `BatchProgress`. All else is as in `fit`.
@@ -71,7 +77,8 @@ def fit_batch(
     Raises ValueError and TypeError before any work; BatchError, and BatchInterrupted upon Ctrl-C, with what was
     done by then.
     """
-    subjects = _checked(captures, workers, on_error, save, finish, progress)
+    subjects = _checked(captures, workers, processes, on_error, save, finish, progress)
+    model, device = _of_processes(processes, model, device)
     where = numbered(choose_device(device, commercial)[0])
     face, file = model_and_file(model)
     if commercial:
@@ -80,38 +87,32 @@ def fit_batch(
         recipe, overrides = load_recipe(recipe, overrides), None
     if isinstance(networks, (str, Path)):
         networks = load_networks(networks)
-    work = partial(
-        fit,
-        model=face,
+    if save is not None:
+        finish = Saved(Path(save))
+    elif finish is not None and processes is None:
+        finish = _one_at_a_time(finish)
+    terms = Terms(
+        device=device if where.type == "cpu" else str(where),
         recipe=recipe,
         overrides=overrides,
-        device=device if where.type == "cpu" else str(where),
         max_size=max_size,
         commercial=commercial,
         networks=networks,
         embedding=embedding,
+        detector=detector,
+        finish=finish,
     )
-    batch = BatchWork(
-        subjects=subjects,
-        work=work,
-        device=where,
-        detector=own_detector(detector),
-        progress=progress,
-        finish=_one_at_a_time(finish) if save is None else partial(_saved, Path(save)),
-        stop_on_error=on_error == "raise",
-        recipe=(recipe.text if isinstance(recipe, Recipe) else "", repr(overrides)),
-        shared=(face, file),
-        outcomes=[None] * len(subjects),
-    )
-    if workers is None:
-        needed = max(_needed(one, recipe, overrides, face, max_size, where) for one in subjects)
-        workers = workers_that_fit(where, len(subjects), needed)
-    return batch.run(workers)
+    needed = partial(_most_needed, terms, subjects, face, where)
+    with _place(processes, workers, model, terms, (face, file), where, progress) as place:
+        most = place.workers(len(subjects), needed)
+        nothing = [None] * len(subjects)
+        return BatchWork(subjects, place, progress, on_error == "raise", nothing).run(most)
 
 
 def _checked(
     captures: Sequence[Capture],
     workers: int | None,
+    processes: int | BatchProcesses | None,
     on_error: str,
     save: str | Path | None,
     finish: Finish | None,
@@ -127,8 +128,7 @@ def _checked(
             check_kind(name, function, (Callable,), "a function")  # type: ignore[arg-type]
     if workers is not None:
         check_kind("workers", workers, (int,), "a whole number of subjects at once")
-        if workers < 1:
-            raise ValueError(f"workers: expected at least 1, got {workers}")
+    _check_counts(workers, processes)
     subjects = named_captures(captures)
     if save is not None:
         for subject in subjects:
@@ -136,27 +136,86 @@ def _checked(
     return subjects
 
 
-def _needed(
-    capture: Capture,
-    recipe: Recipe | None,
-    overrides: Mapping[str, object] | None,
+def _check_counts(workers: int | None, processes: int | BatchProcesses | None) -> None:
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers}")
+    if workers is not None and processes is not None:
+        raise ValueError("workers: given beside processes=; leave one of them out")
+    if isinstance(processes, BatchProcesses) and not processes.begun:
+        raise ValueError(
+            "processes: they are not running; use them within `with hrnfit.BatchProcesses(...) as processes:`"
+        )
+    if isinstance(processes, int) and processes < 1:
+        raise ValueError(f"processes: expected at least 1, got {processes}")
+
+
+def _of_processes(
+    processes: int | BatchProcesses | None, model: str | Path | FaceModel | None, device: str
+) -> tuple[str | Path | FaceModel, str]:
+    """Model and device of the batch: those of processes that are running already."""
+    if not isinstance(processes, BatchProcesses):
+        return "generic" if model is None else model, device
+    if model is not None and model is not processes.model:
+        raise ValueError("model: the processes have theirs from their start; leave it out here")
+    if device not in ("auto", processes.device):
+        raise ValueError(
+            f"device: {device!r}, but the processes were started for {processes.device!r}; leave it out here"
+        )
+    return processes.model, processes.device
+
+
+@contextmanager
+def _place(
+    processes: int | BatchProcesses | None,
+    workers: int | None,
+    model: str | Path | FaceModel,
+    terms: Terms,
+    known: Known,
+    where: torch.device,
+    progress: Callable[[BatchProgress], None] | None,
+) -> Generator[Place]:
+    """Where the fits run."""
+    watched = progress is not None
+    if processes is None:
+        # on the CPU steps are told to nobody as well, to hear of an interrupt; on a GPU the host would have to wait
+        watched = watched or where.type == "cpu"
+        yield InThreads(terms, known, where, own_detector(terms.detector), watched, workers)
+        return
+    content = packed_terms(terms, known[0])
+    if isinstance(processes, int):
+        with BatchProcesses(processes, model=model, device=terms.device) as pool:
+            yield InProcesses(pool, content, where, watched)
+        return
+    with processes.call:
+        processes.complete()
+        yield InProcesses(processes, content, where, watched)
+
+
+def _most_needed(
+    terms: Terms,
+    subjects: Sequence[Capture],
     model: FaceModel,
-    max_size: int | None,
     device: torch.device,
+    total: int | None,
 ) -> int:
-    """Bound of one fit's memory, bytes; 0 on the CPU, where it decides nothing, and of a faulty capture."""
-    if device.type == "cpu" or fault(capture) is not None:
+    """Bound of the memory of the largest fit, bytes, on a GPU that has `total`; 0 on the CPU, where it decides
+    nothing, and of a faulty capture."""
+    if device.type == "cpu":
         return 0
+    return max(
+        _needed(subject, terms, model, total) if fault(subject) is None else 0
+        for subject in subjects
+    )
+
+
+def _needed(capture: Capture, terms: Terms, model: FaceModel, total: int | None) -> int:
+    recipe = terms.recipe
     if recipe is None:
         usual = {"single": "single_view", "views": "multi_view", "rig": "rig"}
-        recipe = load_recipe(usual[kind_of(capture)], overrides)
-    sizes = photograph_sizes(capture, max_size)
+        recipe = load_recipe(usual[kind_of(capture)], terms.overrides)
+    sizes = photograph_sizes(capture, terms.max_size)
     frames = 1 if capture.cams is not None else max(len(sizes), 1)
-    return fit_bytes(recipe, model, sizes, total_bytes(device), frames)
-
-
-def _saved(folder: Path, name: str, result: FitResult) -> Path:
-    return result.save(folder / name)
+    return fit_bytes(recipe, model, sizes, total, frames)
 
 
 def _one_at_a_time(finish: Finish | None) -> Finish | None:

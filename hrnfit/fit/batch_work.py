@@ -8,30 +8,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch.utils.weak import WeakIdKeyDictionary
 
-from hrnfit.fit.capture import Capture, fault, kind_of
+from hrnfit.fit.capture import Capture, fault
 from hrnfit.fit.out_of_memory import OutOfMemoryError, release_frames
-from hrnfit.fit.result import FitResult
-from hrnfit.fit.stages import Progress
+from hrnfit.fit.stages import Callback, Progress
 from hrnfit.fit.workers import Crew, Stopped
-from hrnfit.model.face_model import FaceModel
-from hrnfit.observe.landmarks import LandmarkDetector
 
 log = logging.getLogger(__name__)
-
-Finish = Callable[[str, FitResult], Any]
-"""What becomes of a finished result: the subject's name and the result in, what the list shall hold out."""
-
-
-_READY: MutableMapping[FaceModel, set[tuple[str, ...]]] = WeakIdKeyDictionary()
-"""Of each model: recipe, device and kind of captures that were fitted on a GPU, as long as the model lives."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +61,44 @@ class BatchInterrupted(KeyboardInterrupt):
         self.results = results
 
 
-class UnfinishedError(RuntimeError):
-    """A subject that was fitted, but whose result could not be saved or was refused by `finish`."""
+Fitter = Callable[[Capture, Callback | None], Any]
+"""What one worker fits with: the subject, and what is told of its steps; what the list holds of it."""
 
-    result: FitResult
 
-    def __init__(self, message: str, result: FitResult) -> None:
-        super().__init__(message)
-        self.result = result
+@runtime_checkable
+class Place(Protocol):
+    """Where the fits of a batch run."""
+
+    @property
+    def device(self) -> torch.device:
+        """On which the workers' threads work themselves."""
+        ...
+
+    @property
+    def watched(self) -> bool:
+        """Whether fits report their steps."""
+        ...
+
+    @property
+    def ready(self) -> set[tuple[str, ...]]:
+        """Kinds of subjects of which one was fitted before."""
+        ...
+
+    def kind(self, subject: Capture) -> tuple[str, ...] | None:
+        """Subjects of one kind need that one of them was fitted alone; None: they do not."""
+        ...
+
+    def workers(self, subjects: int, needed: Callable[[int | None], int]) -> int:
+        """How many to fit at once; `needed`: the bytes of one fit on a GPU that has so many."""
+        ...
+
+    def crowded(self, workers: int) -> bool:
+        """Whether memory may be short only because of others."""
+        ...
+
+    def fitter(self, crew: Crew, shared: bool) -> Fitter:
+        """What one worker fits with; `shared`: others may use the memory as well."""
+        ...
 
 
 @dataclass(eq=False)
@@ -87,17 +106,9 @@ class BatchWork:
     """The state of one call: what is asked for, and what has come of it."""
 
     subjects: tuple[Capture, ...]
-    work: Callable[..., FitResult]
-    device: torch.device
-    detector: Callable[[], LandmarkDetector]
-    """Gives a worker the detector that it may use."""
+    place: Place
     progress: Callable[[BatchProgress], None] | None
-    finish: Finish | None
     stop_on_error: bool
-    recipe: tuple[str, str]
-    """Its text and the overrides, which tell it from others."""
-    shared: tuple[FaceModel, Mapping[str, str]]
-    """The model as every result holds it, and what its provenance says of the file."""
     outcomes: list[Any]
     again: list[int] = field(default_factory=list)
     """Subjects that ran out of memory beside others."""
@@ -120,8 +131,8 @@ class BatchWork:
         return self.outcomes
 
     def _run(self, workers: int) -> None:
-        """Faulty captures first; on a GPU one of each kind alone; then all others; then, alone again, those for
-        which memory was short."""
+        """Faulty captures first; where it matters one of each kind alone; then all others; then, alone again, those
+        for which memory was short."""
         sound: list[int] = []
         for i, subject in enumerate(self.subjects):
             found = fault(subject)
@@ -129,74 +140,47 @@ class BatchWork:
                 sound.append(i)
             else:
                 self._ended(i, found)
-        if self.device.type == "cuda" and workers > 1:
+        if workers > 1:
             sound = self._led(sound)
-        self._crew(workers, sound)
+        self._crew(workers, sound, self.place.crowded(workers))
         if self.again:
             log.warning("%d subjects ran out of memory: repeated alone", len(self.again))
             again, self.again = self.again, []
-            self._crew(1, sorted(again))
+            self._crew(1, sorted(again), False)
 
     def _led(self, indices: list[int]) -> list[int]:
-        """Fit the first of each kind alone, so that kernels are compiled and what belongs to the model is there
-        before two workers ask for it; what is left. The next one leads where the first failed."""
-        left, face = list(indices), self.shared[0]
-        ready = _READY.setdefault(face, set())
+        """Fit the first of each kind alone; what is left. The next one leads where the first failed."""
+        left, ready = list(indices), self.place.ready
         for i in indices:
-            kind = (*self.recipe, str(self.device), kind_of(self.subjects[i]))
-            if kind not in ready and self.failed is None:
+            kind = self.place.kind(self.subjects[i])
+            if kind is not None and kind not in ready and self.failed is None:
                 left.remove(i)
-                self._crew(1, [i])
+                self._crew(1, [i], self.place.crowded(1))
                 if not isinstance(self.outcomes[i], Exception):
                     ready.add(kind)
         return left
 
-    def _crew(self, workers: int, indices: list[int]) -> None:
+    def _crew(self, workers: int, indices: list[int], shared: bool) -> None:
         if self.failed is None:
-            crew = Crew(self.device, workers)
-            crew.run(indices, lambda: partial(self._fit, crew, self.detector(), workers > 1))
-
-    def _fit(self, crew: Crew, detector: LandmarkDetector, shared: bool, index: int) -> None:
-        """Fit one subject and put down what came of it."""
-        subject = self.subjects[index]
-        watched = self.progress is not None or self.device.type == "cpu"
-        try:
-            result = self.work(
-                subject.images,
-                subject.cams,
-                masks=subject.masks,
-                landmarks=subject.landmarks,
-                frames=subject.frames,
-                detector=detector,
-                # on a GPU a callback makes the host wait for every energy
-                progress=partial(self._step, crew, index) if watched else None,
+            crew = Crew(self.place.device, workers)
+            crew.run(
+                indices, lambda: partial(self._fit, crew, self.place.fitter(crew, shared), shared)
             )
+
+    def _fit(self, crew: Crew, fitter: Fitter, shared: bool, index: int) -> None:
+        """Fit one subject and put down what came of it."""
+        step = partial(self._step, crew, index) if self.place.watched else None
+        try:
+            outcome = fitter(self.subjects[index], step)
         except Exception as error:
             release_frames(error)  # they hold photographs and tensors of the device
             if isinstance(error, OutOfMemoryError) and shared:
                 self.again.append(index)
                 return
-            self._ended(index, error)
-        else:
-            self._ended(index, self._finished(index, result))
+            outcome = error
+        self._ended(index, outcome)
         if self.failed is not None:
             crew.close()
-
-    def _finished(self, index: int, result: FitResult) -> Any:
-        """What the list holds for a result."""
-        face, file = self.shared
-        model = {**result.provenance["model"], **file}
-        result = replace(result, model=face, provenance={**result.provenance, "model": model})
-        if self.finish is None:
-            return result
-        name = self.subjects[index].name
-        try:
-            return self.finish(name, result)
-        except Exception as error:
-            message = f"subject {name!r} was fitted, but {error}; it is in this error's `result`"
-            unfinished = UnfinishedError(message, result)
-            unfinished.__cause__ = error
-            return unfinished
 
     def _ended(self, index: int, outcome: Any) -> None:
         name = self.subjects[index].name

@@ -13,7 +13,7 @@ than a share of the GPU (`observe/window_source.py`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 
 import torch
@@ -57,6 +57,8 @@ def _pages(name: str) -> int | None:
 
 MOST_WORKERS = 3
 """Subjects at once on a GPU, however much memory it has."""
+CONTEXT = 600_000_000
+"""Of a process on a GPU, besides what it allocates: its CUDA context and loaded kernels."""
 BASE = 400_000_000
 """Workspaces of the linear algebra libraries, and kernels."""
 MODEL_COPIES = 3
@@ -150,3 +152,11 @@ def workers_that_fit(device: torch.device, subjects: int, needed: int) -> int:
         return 1
     free = free_bytes(device) or 0
     return max(1, min(MOST_WORKERS, subjects, free // max(needed, 1)))
+
+
+def processes_that_fit(
+    count: int, subjects: int, needed: int, free: int, held: Sequence[int]
+) -> int:
+    """Of `count` processes those to use at once, `needed` bytes each besides its context. free: memory of the GPU, held:
+    what each process has of it already, which is its own to use."""
+    return max(1, min(count, subjects, (free + sum(held)) // (needed + CONTEXT)))

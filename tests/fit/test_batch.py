@@ -11,8 +11,10 @@ import pytest
 import torch
 
 import hrnfit
-from hrnfit.fit import batch_work
-from hrnfit.fit.batch_work import BatchError, BatchInterrupted, BatchProgress, UnfinishedError
+from hrnfit.fit import batch_terms, batch_work
+from hrnfit.fit.batch_terms import Terms, UnfinishedError
+from hrnfit.fit.batch_threads import InThreads
+from hrnfit.fit.batch_work import BatchError, BatchInterrupted, BatchProgress
 from hrnfit.fit.out_of_memory import OutOfMemoryError
 from hrnfit.fit.recipe import recipe_from
 from hrnfit.fit.result import FitResult
@@ -157,7 +159,7 @@ def test_finish_is_entered_by_one_worker_at_a_time_and_its_failure_keeps_the_res
     assert (first, third) == ("ALL", "OTHERS")
     assert isinstance(second, UnfinishedError)
     assert "subject 'two' was fitted, but the disk is full" in str(second)
-    assert second.result.view_names == NAMES[:2]
+    assert second.result is not None and second.result.view_names == NAMES[:2]
     assert max(most) == 1
 
 
@@ -193,7 +195,7 @@ def test_an_interrupt_hands_over_what_is_finished():
 
 
 def test_an_error_of_no_subject_hands_over_what_is_finished(monkeypatch):
-    def crew(self, workers, indices):
+    def crew(self, workers, indices, *_):
         self.outcomes[indices[0]] = "fitted"
         raise RuntimeError("no stream")
 
@@ -217,14 +219,12 @@ def test_subjects_for_which_memory_was_short_are_repeated_alone(monkeypatch):
     true, met = batch_work.BatchWork._fit, threading.Barrier(2)
     asked: list[tuple[int, int]] = []
 
-    def short(self, crew, detector, shared, index):
+    def short(self, crew, fitter, shared, index):
         asked.append((index, threading.active_count()))
         if shared:
             met.wait(10)
-            self.work = refused
-        else:
-            self.work = fitted
-        true(self, crew, detector, shared, index)
+        monkeypatch.setattr(batch_terms, "fit", refused if shared else fitted)
+        true(self, crew, fitter, shared, index)
 
     def refused(*_: Any, **__: Any) -> FitResult:
         raise OutOfMemoryError("no room")
@@ -269,7 +269,8 @@ def test_a_detector_of_the_callers_own_is_asked_by_one_worker_at_a_time():
 def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkeypatch):
     crews: list[tuple[int, list[int]]] = []
 
-    def crew(self, workers, indices):
+    def crew(self, workers, indices, shared):
+        assert shared == (workers > 1)
         crews.append((workers, indices))
         for i in indices:
             self.outcomes[i] = ValueError("no face") if i == 0 else "fitted"
@@ -279,18 +280,9 @@ def test_on_a_gpu_the_first_of_each_kind_is_fitted_alone_and_once_for_all(monkey
     subjects = (*THREE, capture(NAMES[:1], "one"), replace(THREE[0], cams=None, name="free"))
 
     def run() -> list[Any]:
-        return batch_work.BatchWork(
-            subjects=subjects,
-            work=lambda: None,  # type: ignore[arg-type]
-            device=torch.device("cuda", 0),
-            detector=Finder,
-            progress=None,
-            finish=None,
-            stop_on_error=False,
-            recipe=("text", ""),
-            shared=(model, {}),
-            outcomes=[None] * len(subjects),
-        ).run(3)
+        terms, nothing = Terms("cuda:0"), [None] * len(subjects)
+        place = InThreads(terms, (model, {}), torch.device("cuda", 0), Finder, False)
+        return batch_work.BatchWork(subjects, place, None, False, nothing).run(3)
 
     run()
     assert crews == [(1, [0]), (1, [1]), (1, [3]), (1, [4]), (3, [2])]
