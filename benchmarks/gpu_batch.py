@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from hrnfit.observe.landmarks import LandmarkDetector
 from hrnfit.solve.recorded import forget_recordings
 
 MIB = 2**20
+PROCESSES = (4, 6)
+"""Numbers of processes on the GPU."""
 CAP = 0.6
 """Share of its peak that a fit is given to see that it finishes all the same."""
 
@@ -31,30 +34,71 @@ def captures(cases: Sequence[Photographs]) -> list[hrnfit.Capture]:
 
 
 def throughput(counts: Sequence[int], device: str, detector: LandmarkDetector) -> dict[str, Any]:
-    """Subjects per second of batches, warm: every worker has recorded before."""
-    model = model_of("ict")
-    subjects = captures(gpu_cases.subjects(max(*counts, 2 * MOST_WORKERS + 1)))
+    """Subjects per second of batches, warm, in threads and in processes: every worker has recorded before."""
+    subjects = captures(gpu_cases.subjects(max(*counts, 2 * MOST_WORKERS + 1, *PROCESSES)))
+    return in_threads(subjects, counts, device, detector) | in_processes(
+        subjects, counts, device, detector
+    )
 
-    def run(some: list[hrnfit.Capture]) -> None:
-        found = hrnfit.fit_batch(
-            some, model=model, device=device, detector=detector, on_error="raise"
-        )
-        assert len(found) == len(some)
 
+def in_threads(
+    subjects: list[hrnfit.Capture], counts: Sequence[int], device: str, detector: LandmarkDetector
+) -> dict[str, Any]:
+    """As many threads as `fit_batch` takes."""
+    run = partial(
+        hrnfit.fit_batch, model=model_of("ict"), device=device, detector=detector, on_error="raise"
+    )
     run(subjects[: 2 * MOST_WORKERS + 1])
     out = {}
     for count in counts:
         torch.cuda.reset_peak_memory_stats(device)
-        began = time.perf_counter()
-        run(subjects[:count])
-        seconds = time.perf_counter() - began
-        out[str(count)] = {
-            "seconds": round(seconds, 3),
-            "per_second": round(count / seconds, 2),
+        out[f"threads {MOST_WORKERS}: {count}"] = timed(run, subjects[:count]) | {
             "peak_mib": torch.cuda.max_memory_allocated(device) // MIB,
             "reserved_mib": torch.cuda.max_memory_reserved(device) // MIB,
         }
     return out
+
+
+def in_processes(
+    subjects: list[hrnfit.Capture], counts: Sequence[int], device: str, detector: LandmarkDetector
+) -> dict[str, Any]:
+    """Several numbers of processes; memory is all that is used of the GPU when a batch ends, their contexts
+    included. `start` is that of the processes, `first` one subject in each."""
+    sent = (
+        detector if isinstance(detector, gpu_cases.Detected) else None
+    )  # MediaPipe cannot be sent
+    out: dict[str, Any] = {}
+    for number in PROCESSES:
+        forget_recordings()
+        torch.cuda.empty_cache()
+        began = time.perf_counter()
+        with hrnfit.BatchProcesses(number, model=model_of("ict"), device=device) as processes:
+            start = time.perf_counter() - began
+            run = partial(hrnfit.fit_batch, processes=processes, detector=sent, on_error="raise")
+            first = timed(run, subjects[:number])["seconds"]
+            for count in (c for c in counts if c > 1):
+                out[f"processes {number}: {count}"] = timed(run, subjects[:count]) | {
+                    "peak_mib": used(device) // MIB,
+                    "start": round(start, 3),
+                    "first": first,
+                }
+    return out
+
+
+def timed(
+    run: Callable[[list[hrnfit.Capture]], list[Any]], subjects: list[hrnfit.Capture]
+) -> dict[str, Any]:
+    """Seconds of a batch, and subjects per second."""
+    began = time.perf_counter()
+    run(subjects)
+    seconds = time.perf_counter() - began
+    return {"seconds": round(seconds, 3), "per_second": round(len(subjects) / seconds, 2)}
+
+
+def used(device: str) -> int:
+    """Bytes of the GPU that are not free, whoever has them."""
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free
 
 
 def memory(sizes: Sequence[int], device: str, prepared: str | None) -> dict[str, Any]:

@@ -103,9 +103,10 @@ def fit_batch(
         finish=finish,
     )
     needed = partial(_most_needed, terms, subjects, face, where)
-    with _place(processes, workers, model, terms, (face, file), where, progress) as place:
-        most = place.workers(len(subjects), needed)
-        nothing = [None] * len(subjects)
+    count, known = len(subjects), (face, file)
+    with _place(processes, workers, count, model, terms, known, where, progress) as place:
+        most = place.workers(count, needed)
+        nothing = [None] * count
         return BatchWork(subjects, place, progress, on_error == "raise", nothing).run(most)
 
 
@@ -168,6 +169,7 @@ def _of_processes(
 def _place(
     processes: int | BatchProcesses | None,
     workers: int | None,
+    subjects: int,
     model: str | Path | FaceModel,
     terms: Terms,
     known: Known,
@@ -183,7 +185,8 @@ def _place(
         return
     content = packed_terms(terms, known[0])
     if isinstance(processes, int):
-        with BatchProcesses(processes, model=model, device=terms.device) as pool:
+        count = min(processes, subjects)
+        with BatchProcesses(count, model=model, device=terms.device) as pool:
             yield InProcesses(pool, content, where, watched)
         return
     with processes.call:

