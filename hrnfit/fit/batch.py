@@ -77,8 +77,7 @@ def fit_batch(
     Raises ValueError and TypeError before any work; BatchError, and BatchInterrupted upon Ctrl-C, with what was
     done by then.
     """
-    subjects = _checked(captures, workers, on_error, save, finish, progress)
-    _check_processes(processes, workers)
+    subjects = _checked(captures, workers, processes, on_error, save, finish, progress)
     model, device = _of_processes(processes, model, device)
     where = numbered(choose_device(device, commercial)[0])
     face, file = model_and_file(model)
@@ -114,6 +113,7 @@ def fit_batch(
 def _checked(
     captures: Sequence[Capture],
     workers: int | None,
+    processes: int | BatchProcesses | None,
     on_error: str,
     save: str | Path | None,
     finish: Finish | None,
@@ -129,8 +129,7 @@ def _checked(
             check_kind(name, function, (Callable,), "a function")  # type: ignore[arg-type]
     if workers is not None:
         check_kind("workers", workers, (int,), "a whole number of subjects at once")
-        if workers < 1:
-            raise ValueError(f"workers: expected at least 1, got {workers}")
+    _check_counts(workers, processes)
     subjects = named_captures(captures)
     if save is not None:
         for subject in subjects:
@@ -138,16 +137,13 @@ def _checked(
     return subjects
 
 
-def _check_processes(processes: int | BatchProcesses | None, workers: int | None) -> None:
-    if processes is None:
-        return
-    check_kind(
-        "processes",
-        processes,
-        (int, BatchProcesses),
-        "a number of processes or a hrnfit.BatchProcesses",
-    )
-    if workers is not None:
+def _check_counts(workers: int | None, processes: int | BatchProcesses | None) -> None:
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers}")
+    if processes is not None:
+        what = "a number of processes or a hrnfit.BatchProcesses"
+        check_kind("processes", processes, (int, BatchProcesses), what)
+    if workers is not None and processes is not None:
         raise ValueError("workers: given beside processes=; leave one of them out")
     if isinstance(processes, BatchProcesses) and not processes.begun:
         raise ValueError(
@@ -209,15 +205,16 @@ def _most_needed(
     total: int | None,
 ) -> int:
     """Bound of the memory of the largest fit, bytes, on a GPU that has `total`; 0 on the CPU, where it decides
-    nothing."""
+    nothing, and of a faulty capture."""
     if device.type == "cpu":
         return 0
-    return max(_needed(subject, terms, model, total) for subject in subjects)
+    return max(
+        _needed(subject, terms, model, total) if fault(subject) is None else 0
+        for subject in subjects
+    )
 
 
 def _needed(capture: Capture, terms: Terms, model: FaceModel, total: int | None) -> int:
-    if fault(capture) is not None:  # it will not be fitted
-        return 0
     recipe = terms.recipe
     if recipe is None:
         usual = {"single": "single_view", "views": "multi_view", "rig": "rig"}

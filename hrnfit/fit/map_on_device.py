@@ -65,8 +65,6 @@ class _Attempts:
 
     def __init__(self, iteration: MapIteration, key: tuple[object, ...]) -> None:
         self._iteration, self._key = iteration, key
-        device = iteration.views.K.device
-        self._scalars = torch.zeros(2, dtype=torch.float64, device=device)
         self._last = math.inf
 
     def begin(self, leaves: Leaves) -> None:

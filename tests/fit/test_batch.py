@@ -196,7 +196,7 @@ def test_an_interrupt_hands_over_what_is_finished():
 
 
 def test_an_error_of_no_subject_hands_over_what_is_finished(monkeypatch):
-    def crew(self, workers, indices, shared):
+    def crew(self, workers, indices, *_):
         self.outcomes[indices[0]] = "fitted"
         raise RuntimeError("no stream")
 

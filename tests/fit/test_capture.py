@@ -6,6 +6,7 @@ import importlib
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 import hrnfit
 from hrnfit.fit.batch_terms import Terms
@@ -27,11 +28,10 @@ def test_sizes_and_kinds_of_captures(tmp_path):
     assert photograph_sizes(hrnfit.Capture(["a.png", "b.png"]), None) == []
 
 
-def test_an_odd_capture_does_not_hide_how_many_workers_fit():
-    odd = [hrnfit.Capture(np.zeros(5)), hrnfit.Capture("no/such/photograph.png")]
-    needs = [
-        fit_batch_module._needed(c, Terms("cuda:0"), face(), 80_000_000_000)
-        for c in (*odd, THREE[0])
-    ]
-    assert needs[1] == 0
-    assert min(needs[0], needs[2]) > 0
+def test_a_faulty_capture_does_not_hide_how_many_workers_fit():
+    terms, rest = Terms("cuda:0"), (face(), torch.device("cuda", 0), 80_000_000_000)
+    gone, odd = hrnfit.Capture("no/such/photograph.png"), hrnfit.Capture(np.zeros(5))
+    assert fit_batch_module._most_needed(terms, [gone], *rest) == 0
+    assert fit_batch_module._most_needed(terms, [odd], *rest) > 0
+    alone = fit_batch_module._most_needed(terms, [THREE[0]], *rest)
+    assert fit_batch_module._most_needed(terms, [gone, THREE[0]], *rest) == alone > 0

@@ -103,9 +103,9 @@ def test_a_device_gives_what_the_cpu_gives_and_records_once(free):
     settings = replace(SETTINGS, steps=3)
     theirs, _ = solve_map(scene, start, free, settings)
     mine, _ = solve_map(there, start.to(device), free, settings)
-    kept = len(recorded._kept.recordings)
+    kept = len(recorded._kept.store.recordings)
     again, _ = solve_map(there, start.to(device), free, settings)
-    assert len(recorded._kept.recordings) == kept
+    assert len(recorded._kept.store.recordings) == kept
     for name in free:
         moved = (getattr(theirs, name) - getattr(start, name)).abs().max()
         apart = (getattr(mine, name).cpu() - getattr(theirs, name)).abs()
