@@ -16,6 +16,7 @@ from torch import Tensor
 from hrnfit.energy.pieces import by_pieces, pieces
 from hrnfit.energy.shared_albedo import Consensus, TexelViews, consensus, smooth_offset
 from hrnfit.energy.texels import Texels
+from hrnfit.geometry.definite import factor_or_nan
 from hrnfit.geometry.tall import stretched_product
 from hrnfit.render.shade import sh_basis
 
@@ -116,6 +117,6 @@ def _solved(system: Float[Tensor, "n n"], right: Float[Tensor, "n c"]) -> Float[
     """Positive definite by its ridge. On a device by Cholesky's factors, which need no word to the host."""
     if system.device.type == "cpu":
         return torch.linalg.solve(system, right)
-    factor = torch.linalg.cholesky_ex(system).L
+    factor = factor_or_nan(system)
     half = torch.linalg.solve_triangular(factor, right, upper=False)
     return torch.linalg.solve_triangular(factor.mT, half, upper=True)

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hrnfit.energy.texels import Texels
+from hrnfit.geometry.definite import solve_definite
 from hrnfit.geometry.map_fill import fill
 from hrnfit.model.face_model import FaceModel
 from hrnfit.render.texture import resized_map
-from hrnfit.solve.definite import solve_definite
 
 DARKEST = 0.01
 """Albedo below which a ratio of two means nothing."""

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.geometry.definite import factor_or_nan
+
 
 def matern(points: Float[Tensor, "P 3"], deviation: float, reach: float) -> Float[Tensor, "P P"]:
     """Covariance of a Matern 3/2 field at points: once differentiable, so it bends but has no steps.
@@ -83,7 +85,7 @@ class InvertedRoot:
     @staticmethod
     def of(covariance: Float[Tensor, "P P"]) -> InvertedRoot:
         """Without waiting for the device: the matrix is positive definite by its noise."""
-        factor, _ = torch.linalg.cholesky_ex(covariance)
+        factor = factor_or_nan(covariance)
         eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
         return InvertedRoot(torch.linalg.solve_triangular(factor, eye, upper=False))
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hrnfit.solve.definite import solve_by_factors
+from hrnfit.geometry.definite import solve_by_factors
 
 LIGHT_TEXELS = 20_000
 """Texels that 27 numbers of light are solved from; up to twice as many are taken."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.geometry.definite import factor_or_nan
 from hrnfit.model.deformation import DeformationOperator
 
 LARGEST = 16_384
@@ -46,8 +47,7 @@ def fit_map_dense(
     right.index_add_(
         0, texels.flatten(), (weighted[..., None] * offsets.double()[:, None]).flatten(0, 1)
     )
-    factor, _ = torch.linalg.cholesky_ex(system)
-    return torch.cholesky_solve(right, factor).view(size, size, 3).to(offsets)
+    return torch.cholesky_solve(right, factor_or_nan(system)).view(size, size, 3).to(offsets)
 
 
 def roughness(size: int, like: Float[Tensor, "*B"]) -> Float[Tensor, "n n"]:

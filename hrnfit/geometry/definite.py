@@ -25,7 +25,13 @@ def solve_by_factors(
     system: Float[Tensor, "*B n n"], right: Float[Tensor, "*B n k"]
 ) -> Float[Tensor, "*B n k"]:
     """`solve_definite` for any device, by Cholesky's factors; NaN where there are none."""
-    factor, failed = torch.linalg.cholesky_ex(system.double())
-    factor = factor.masked_fill((failed > 0)[..., None, None], torch.nan)  # else half a factor
+    factor = factor_or_nan(system.double())
     half = torch.linalg.solve_triangular(factor, right.double(), upper=False)
     return torch.linalg.solve_triangular(factor.mT, half, upper=True).to(right)
+
+
+def factor_or_nan(system: Float[Tensor, "*B n n"]) -> Float[Tensor, "*B n n"]:
+    """Cholesky's lower factor without a word to the host; NaN of a system that is not positive definite, since
+    half a factor would go on as numbers that mean nothing."""
+    factor, failed = torch.linalg.cholesky_ex(system)
+    return factor.masked_fill((failed > 0)[..., None, None], torch.nan)

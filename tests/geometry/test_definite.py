@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hrnfit.solve.definite import solve_by_factors, solve_definite
+from hrnfit.geometry.definite import factor_or_nan, solve_by_factors, solve_definite
 
 F64 = torch.float64
 
@@ -42,3 +42,10 @@ def test_gradient(generator):
     root = torch.randn(5, 8, dtype=F64, generator=generator, requires_grad=True)
     right = torch.randn(5, 2, dtype=F64, generator=generator, requires_grad=True)
     assert torch.autograd.gradcheck(lambda a, b: solve_by_factors(a @ a.mT, b), (root, right))
+
+
+def test_the_factor_of_a_system_that_has_none_is_nan():
+    good, bad = torch.eye(2).double() * 4, torch.diag(torch.tensor([1.0, -1.0])).double()
+    factors = factor_or_nan(torch.stack([good, bad]))
+    assert factors[0].tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert factors[1].isnan().all()
