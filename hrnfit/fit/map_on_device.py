@@ -124,9 +124,9 @@ def _iteration(
     names = (own.name, *(n for n in OTHERS if n in free))
     views, tensors = _held(scene, state, settings, _border_tensors(border, scene, state))
     limits = {name: LIMITS[name] for name in names}
-    look = (s.kernel_scale, s.offset)
+    look = (s.kernel_scale, s.offset, s.trial)
     iteration = MapIteration(
-        views, tensors, constants, own, names, settings, limits, scene.rasterizer
+        views, tensors, constants, own, names, settings, limits, scene.rasterizer, s.holds
     )
     return iteration, ("map", id(constants), views.channels.data_ptr(), names, look)
 

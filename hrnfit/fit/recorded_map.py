@@ -47,6 +47,8 @@ class MapIteration:
     settings: SkinSettings
     limits: dict[str, float]
     rasterizer: Rasterizer
+    holds: bool
+    """See `MapSettings.trial`."""
 
     def first(self, damping: Tensor, shrink: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         """From leaves: report, candidate leaves, and what `again` takes.
@@ -93,7 +95,8 @@ class MapIteration:
         step = {name: self._leaf(change, leaves[name]), **unpacked(others, leaves, tuple(border))}
         there = moved(leaves, step, self.limits, shrink.to(leaves[name]))
         on = skin_operations(light.device)
-        seen = self._glance(there, weight)
+        held = self.holds and not border  # as in `map_stage._Problem.energy`
+        seen = self._glance(there, weight) if held else self._look(there)[1]
         agreed = on.agreement(seen, light, self.settings.kernel_scale)
         energy = self._energies(there, agreed).sum()
         return torch.stack([energy, left]), tuple(there[n] for n in self.names)

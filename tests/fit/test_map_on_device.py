@@ -51,11 +51,12 @@ def test_what_looks_at_values_is_not_recorded(monkeypatch):
     assert not recordable(there)
 
 
-@pytest.mark.parametrize("offset", [0.0, 0.05])
-def test_deformation_is_that_of_the_cpu(offset):
+@pytest.mark.parametrize(("offset", "trial"), [(0.0, "anew"), (0.05, "anew"), (0.05, "held")])
+def test_deformation_is_that_of_the_cpu(offset, trial):
     scene, state = truth_scene(torch.float64)
     start = with_map(state, 16)
-    mine, theirs = both(scene, start, ("deformation",), replace(SETTINGS, offset=offset))
+    settings = replace(SETTINGS, offset=offset, trial=trial)
+    mine, theirs = both(scene, start, ("deformation",), settings)
     moved = (theirs.deformation - start.deformation).norm(dim=-1)
     apart = (mine.deformation - theirs.deformation).norm(dim=-1)
     assert float(moved.max()) > 0.3

@@ -365,3 +365,15 @@ def test_texels_that_do_not_fit_the_map_are_named():
     scene, state = truth_scene()
     with pytest.raises(ValueError, match="even multiple of the map's 64 nodes"):
         solve_map(scene, state, ("deformation",), replace(SOLVE, texels=100))
+
+
+def test_what_a_step_is_tried_on_is_checked_and_matters():
+    with pytest.raises(ValueError, match=r"trial: 'never'.*anew, held"):
+        replace(SOLVE, trial="never")
+    scene, state = truth_scene()
+    start = with_map(state, 24)
+    ends = {
+        trial: solve_map(scene, start, ("deformation",), replace(SOLVE, trial=trial, steps=3))[0]
+        for trial in ("anew", "held")
+    }
+    assert not torch.equal(ends["anew"].deformation, ends["held"].deformation)
