@@ -31,6 +31,7 @@ def _machines(entries: Mapping[str, Any]) -> str:
         lines.append(
             f"- {name}: {where.get('gpu', where['cpu'])}, torch {entry['torch']}, "
             f"revision {entry['revision']}: `{entry['command']}`"
+            + (f" ({entry['note']})" if entry.get("note") else "")
         )
     return "\n".join(lines)
 
