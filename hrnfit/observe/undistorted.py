@@ -21,10 +21,12 @@ MOST = 256
 
 
 def undistorted(camera: Camera, points: Float[Tensor, "L 2"]) -> Float[Tensor, "L 2"]:
-    """`camera.undistort` in float64 on the CPU, detached. Raises outside the lens model."""
+    """`camera.undistort` in float64 on the CPU. What gradients are asked of is not kept. Raises outside the
+    lens model."""
     alone = camera.to(torch.float64, "cpu")
-    pixels = points.detach().cpu().double()
-    if alone.distortion.shape[0] == 0:
+    pixels = points.cpu().double()
+    asked = any(x.requires_grad for x in (pixels, alone.K, alone.distortion))
+    if asked or alone.distortion.shape[0] == 0:
         return alone.undistort(pixels)
     named = (pixels, alone.K, alone.distortion)
     return _undistorted(*(x.detach().contiguous().numpy().tobytes() for x in named)).clone()

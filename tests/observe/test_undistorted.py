@@ -45,3 +45,10 @@ def test_a_pinhole_leaves_points_where_they_are():
 def test_points_beyond_the_lens_are_an_error():
     with pytest.raises(ValueError, match="lie outside the lens model"):
         undistorted(lens(-0.8), torch.tensor([[6000.0, 240.0]]))
+
+
+def test_gradients_in_the_points_pass():
+    points = (torch.rand(5, 2) * 400).double().requires_grad_()
+    for _ in range(2):  # nothing is kept of the first
+        (slope,) = torch.autograd.grad(undistorted(lens(), points).sum(), points)
+        assert slope.abs().min() > 0.1
