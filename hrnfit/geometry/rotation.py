@@ -23,54 +23,58 @@ def skew(vector: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
     return torch.stack(rows, -1).reshape(*vector.shape[:-1], 3, 3)
 
 
-def _sinc(squared: Tensor) -> Tensor:
-    """sin(a) / a of the squared angle, smooth at zero."""
+def _coefficients(squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """sin(a)/a, (1 - cos a)/a^2 and (a - sin a)/a^3 of the squared angle, smooth at zero."""
     small = squared < SERIES_BELOW
-    angle = squared.masked_fill(small, 1.0).sqrt()
+    safe = torch.where(small, torch.ones_like(squared), squared)
+    angle = safe.sqrt()
+    sinc, half_angle = angle.sin() / angle, angle / 2
+    versine = 0.5 * (half_angle.sin() / half_angle).square()  # no cancellation, unlike 1 - cos
+    cubic = (1.0 - sinc) / safe
     q = squared
-    series = 1.0 - q / 6.0 * (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0)))
-    return torch.where(small, series, angle.sin() / angle)
-
-
-def _sinc_versine(squared: Tensor) -> tuple[Tensor, Tensor]:
-    """sin(a) / a and (1 - cos a) / a^2 of the squared angle: the second is sin^2(a / 2) / (2 (a / 2)^2),
-    which does not cancel, so both come from one function."""
-    first, half = _sinc(torch.stack([squared, squared / 4.0])).unbind(0)
-    return first, 0.5 * half.square()
-
-
-def _combined(identity: Tensor, cross: Tensor, outer: Tensor, rotvec: Tensor) -> Tensor:
-    """identity I + cross [w]_x + outer w w^T, each factor (..., 1, 1): every power of the cross-product
-    matrix is of this form, as [w]_x^2 = w w^T - |w|^2 I."""
-    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
-    column = rotvec[..., :, None]
-    skewed = torch.linalg.cross(column, eye.expand(*rotvec.shape, 3), dim=-2)
-    return identity * eye + cross * skewed + outer * column * column.mT
+    return (
+        torch.where(
+            small, 1.0 - q / 6.0 * (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0))), sinc
+        ),
+        torch.where(
+            small, 0.5 - q / 24.0 * (1.0 - q / 30.0 * (1.0 - q / 56.0 * (1.0 - q / 90.0))), versine
+        ),
+        torch.where(
+            small,
+            (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0 * (1.0 - q / 110.0)))) / 6.0,
+            cubic,
+        ),
+    )
 
 
 def rotation_exp(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
     """Rotation matrix of a rotation vector, rad (Rodrigues)."""
     squared = rotvec.square().sum(-1)[..., None, None]
-    sinc, versine = _sinc_versine(squared)
-    return _combined(1.0 - versine * squared, sinc, versine, rotvec)
+    first, second, _ = _coefficients(squared)
+    K = skew(rotvec)
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    return eye + first * K + second * (K @ K)
 
 
 def left_jacobian(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
     """J with `exp(w + dw) = exp(J dw) exp(w)` to first order; so `d(exp(w) y) = -skew(exp(w) y) J dw`."""
-    return rotation_with_jacobian(rotvec)[1]
+    squared = rotvec.square().sum(-1)[..., None, None]
+    _, second, third = _coefficients(squared)
+    K = skew(rotvec)
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    return eye + second * K + third * (K @ K)
 
 
 def rotation_with_jacobian(
     rotvec: Float[Tensor, "*B 3"],
 ) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3 3"]]:
-    """`rotation_exp` and `left_jacobian` of one vector, for half the work."""
+    """`rotation_exp` and `left_jacobian` of one vector, bit for bit, for half the work."""
     squared = rotvec.square().sum(-1)[..., None, None]
-    sinc, versine = _sinc_versine(squared)
-    small, q = squared < SERIES_BELOW, squared
-    series = (1.0 - q / 20.0 * (1.0 - q / 42.0 * (1.0 - q / 72.0 * (1.0 - q / 110.0)))) / 6.0
-    cubic = torch.where(small, series, (1.0 - sinc) / squared.masked_fill(small, 1.0))
-    rotation = _combined(1.0 - versine * squared, sinc, versine, rotvec)
-    return rotation, _combined(1.0 - cubic * squared, versine, cubic, rotvec)
+    first, second, third = _coefficients(squared)
+    K = skew(rotvec)
+    twice = K @ K
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    return eye + first * K + second * twice, eye + second * K + third * twice
 
 
 def rotation_log(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
