@@ -54,3 +54,14 @@ CUDA = _param(
 )
 EXACT = [_param(Case("reference", "cpu"), None), _param(Case("cpu", "cpu"), None), CUDA]
 ALL = [*EXACT, _param(Case("nvdiffrast", "cuda", 1e-3, 0.015), _nvdiffrast())]
+INTERPRETED = pytest.param(
+    Case("cuda", "cpu"),
+    id="cuda",
+    marks=[
+        pytest.mark.skipif(GPU, reason="kernels are compiled in this process"),
+        pytest.mark.skipif(not find_spec("triton"), reason="triton is not installed"),
+        pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    ],
+)
+DOUBLE = [_param(Case("reference", "cpu"), None), _param(Case("cpu", "cpu"), None), INTERPRETED]
+"""Renderers that take float64 tensors on the CPU here: for bounds that float32 cannot keep."""
