@@ -40,10 +40,11 @@ class Recording:
         return self.again()
 
     def load(self, inputs: tuple[Tensor, ...]) -> None:
-        """Copy inputs into the buffers."""
-        for buffer, value in zip(self.inputs, inputs, strict=True):
-            if buffer.data_ptr() != value.data_ptr():
-                buffer.copy_(value)
+        """Copy inputs into the buffers, also into those whose gradients the recording takes."""
+        with torch.no_grad():
+            for buffer, value in zip(self.inputs, inputs, strict=True):
+                if buffer.data_ptr() != value.data_ptr():
+                    buffer.copy_(value)
 
     def again(self) -> tuple[Tensor, ...]:
         """The outputs for what the buffers hold, as a function leaves them that moves its inputs."""
@@ -86,8 +87,8 @@ _leaving, _making = threading.Lock(), threading.Lock()
 def replayed(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """`function(*inputs)`, on CUDA through a recording kept under `key`.
 
-    key: names the function and everything it holds besides its inputs (constants by `id`); shapes, dtypes and
-    the device of the inputs are added here. The next call with this key overwrites the outputs, and one with a key
+    key: names the function and everything it holds besides its inputs (constants by `id`); shapes, dtypes,
+    the device of the inputs and whether they ask for gradients are added here. The next call with this key overwrites the outputs, and one with a key
     that was recorded before it may, since recordings of a thread share memory: copy what shall last. On the CPU, and
     inside `without_recording`, the function is simply called.
     """
@@ -108,7 +109,7 @@ def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> 
     and replay with `again`.
     """
     device = inputs[0].device
-    full = (key, device, *((tuple(x.shape), x.dtype) for x in inputs))
+    full = (key, device, *((tuple(x.shape), x.dtype, x.requires_grad) for x in inputs))
     recordings = _kept.store.recordings
     found = recordings.get(full)
     if found is None:
