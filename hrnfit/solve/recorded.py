@@ -40,16 +40,21 @@ class Recording:
         return self.again()
 
     def load(self, inputs: tuple[Tensor, ...]) -> None:
-        """Copy inputs into the buffers, also into those whose gradients the recording takes."""
-        with torch.no_grad():
-            for buffer, value in zip(self.inputs, inputs, strict=True):
-                if buffer.data_ptr() != value.data_ptr():
-                    buffer.copy_(value)
+        """Copy inputs into the buffers."""
+        _fill(self.inputs, inputs)
 
     def again(self) -> tuple[Tensor, ...]:
         """The outputs for what the buffers hold, as a function leaves them that moves its inputs."""
         self.graph.replay()
         return self.outputs
+
+
+def _fill(buffers: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> None:
+    """Copy inputs into buffers, also into those whose gradients a recording takes."""
+    with torch.no_grad():
+        for buffer, value in zip(buffers, inputs, strict=True):
+            if buffer.data_ptr() != value.data_ptr():
+                buffer.copy_(value)
 
 
 class _Store:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hrnfit.solve.recorded import (
-    Recording,
+    _fill,
     forget_recordings,
     lent_recordings,
     replayed,
@@ -110,21 +110,10 @@ def test_on_the_cpu_nothing_is_recorded_or_lent():
     assert out.tolist() == [1.0, 1.0]
 
 
-class Halved:
-    """Stands for a graph: replaying it writes half of the input into the output."""
-
-    def __init__(self, source: torch.Tensor, target: torch.Tensor) -> None:
-        self.source, self.target = source, target
-
-    def replay(self) -> None:
-        with torch.no_grad():
-            self.target.copy_(self.source / 2)
-
-
-def test_inputs_that_ask_for_gradients_are_loaded():
-    buffer, output = torch.zeros(2, requires_grad=True), torch.zeros(2)
-    made = Recording(Halved(buffer, output), (buffer,), (output,), lambda x: (x,))  # type: ignore[arg-type]
+def test_buffers_that_ask_for_gradients_are_filled():
+    buffer = torch.zeros(2, requires_grad=True)
     for value in (4.0, 6.0):
-        (found,) = made.replay((torch.full((2,), value, requires_grad=True),))
-        assert found.tolist() == [value / 2] * 2
+        _fill((buffer,), (torch.full((2,), value, requires_grad=True),))
+        assert buffer.tolist() == [value] * 2
     assert buffer.requires_grad
+    assert buffer.is_leaf
