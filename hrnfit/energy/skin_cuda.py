@@ -50,27 +50,6 @@ def read_skin(
     return TexelViews(colour, jacobian, weight)
 
 
-def glance_at_skin(
-    channels: Float[Tensor, "V S S 10"],
-    K: Float[Tensor, "V 3 3"],
-    motion: Float[Tensor, "V 3 4"],
-    frame: Int[Tensor, "V"],
-    head: Float[Tensor, "F P 3"],
-    weight: Float[Tensor, "V P"],
-) -> TexelViews:
-    """Colours alone, with weights of an earlier look; the derivatives are zeros, which take no memory."""
-    V, S = channels.shape[:2]
-    P = head.shape[1]
-    colour, empty = channels.new_empty(V, P, 3), channels.new_zeros(1)
-    block = width_of(128)
-    skin_kernels.read[(*blocks(P, block), V)](
-        channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
-        head.contiguous(), empty, empty, empty, colour, empty, empty, P, S, empty, 0.0, 0.0,
-        WHOLE=False, BLOCK=block,
-    )  # fmt: skip
-    return TexelViews(colour, empty.view(1, 1, 1, 1).expand(V, P, 3, 3), weight)
-
-
 def agreement(
     texels: TexelViews, light: Float[Tensor, "V P 3"], scale: float, rounds: int = 3
 ) -> Consensus:

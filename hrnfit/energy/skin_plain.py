@@ -44,21 +44,6 @@ def read_skin(
     return replace(seen, jacobian=jacobian, weight=seen.weight * compared)
 
 
-def glance_at_skin(
-    channels: Float[Tensor, "V S S 10"],
-    K: Float[Tensor, "V 3 3"],
-    motion: Float[Tensor, "V 3 4"],
-    frame: Int[Tensor, "V"],
-    head: Float[Tensor, "F P 3"],
-    weight: Float[Tensor, "V P"],
-) -> TexelViews:
-    """Colours, with weights of an earlier look; the derivatives are not to be used."""
-    R, t = motion[:, :, :3], motion[:, None, :, 3]
-    x_cam = head[frame] @ R.mT + t
-    source = TexelSource(channels.movedim(-1, 1).contiguous())
-    return replace(read_texels(source, K, x_cam, -x_cam, None), weight=weight)
-
-
 def agreement(
     texels: TexelViews, light: Float[Tensor, "V P 3"], scale: float, rounds: int = 3
 ) -> Consensus:

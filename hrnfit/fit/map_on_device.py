@@ -18,13 +18,15 @@ from hrnfit.fit.free_map import FreeMap
 from hrnfit.fit.map_border import OTHERS, MapBorder
 from hrnfit.fit.map_constants import MapWeights, map_constants
 from hrnfit.fit.map_settings import LIMITS, MapSettings
+from hrnfit.fit.model_constants import map_operator, texels_of
 from hrnfit.fit.recorded_map import MapIteration
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import MOVING
 from hrnfit.fit.skin_place import SkinViews
+from hrnfit.fit.sliding import sliding_blocks
 from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.rotation import pose_matrix
-from hrnfit.solve.gauss_newton import GaussNewton
+from hrnfit.solve.gauss_newton import GaussNewton, accepted
 from hrnfit.solve.loop import Evaluated, Progress
 from hrnfit.solve.recorded import replayed
 from hrnfit.solve.solver import Leaves, Solution
@@ -53,9 +55,10 @@ def solve_map_recorded(
 ) -> tuple[FaceState, Solution]:
     """`solve_map` on the scene's device."""
     iteration, key = _iteration(scene, state, free, settings, focal_deviation)
-    attempts = _Attempts(iteration, key)
+    attempts = _Attempts(iteration, key, settings.slack)
     leaves = {name: getattr(state, name) for name in iteration.names}
-    solver = GaussNewton(settings.steps, iteration.limits, settings.tolerance)
+    s = settings
+    solver = GaussNewton(s.steps, iteration.limits, s.tolerance, slack=s.slack)
     solution = solver.minimize_by(attempts, attempts.energy, leaves, progress)
     return state.replace(**{n: x.detach() for n, x in solution.leaves.items()}), solution
 
@@ -63,8 +66,8 @@ def solve_map_recorded(
 class _Attempts:
     """`Attempts` by replaying: one recording that looks and tries, another that tries again."""
 
-    def __init__(self, iteration: MapIteration, key: tuple[object, ...]) -> None:
-        self._iteration, self._key = iteration, key
+    def __init__(self, iteration: MapIteration, key: tuple[object, ...], slack: float) -> None:
+        self._iteration, self._key, self._slack = iteration, key, slack
         self._last = math.inf
 
     def begin(self, leaves: Leaves) -> None:
@@ -85,7 +88,7 @@ class _Attempts:
         values = report.tolist()
         if self._kept is None:
             self._here, self._kept = values[:3], tuple(rest[len(names) :])
-        lower = values[-2] < sum(self._here)
+        lower = accepted(values[-2], sum(self._here), self._slack)
         self._last = values[-2] if lower else sum(self._here)
         return lower, dict(zip(names, rest, strict=False))
 
@@ -124,9 +127,9 @@ def _iteration(
     names = (own.name, *(n for n in OTHERS if n in free))
     views, tensors = _held(scene, state, settings, _border_tensors(border, scene, state))
     limits = {name: LIMITS[name] for name in names}
-    look = (s.kernel_scale, s.offset, s.trial)
+    look = (s.kernel_scale, s.offset)
     iteration = MapIteration(
-        views, tensors, constants, own, names, settings, limits, scene.rasterizer, s.holds
+        views, tensors, constants, own, names, settings, limits, scene.rasterizer
     )
     return iteration, ("map", id(constants), views.channels.data_ptr(), names, look)
 
@@ -167,6 +170,9 @@ def _held(
     frames = len(state.expression)
     with torch.no_grad():
         coarse = scene.model.shape(state.identity[None].expand(frames, -1), state.expression)
+        skin = coarse + map_operator(scene.model, len(state.deformation))(state.deformation)
+        nodes = texels_of(scene.model, len(state.deformation))
+        sliding = sliding_blocks(skin, scene.model.faces, nodes, settings.sliding)
         inputs = (
             images,
             torch.nn.functional.pad(windows.masks, (0, beyond, 0, beyond)),
@@ -181,10 +187,11 @@ def _held(
             state.deformation,
             state.pose,
             state.log_focal,
+            sliding,
             *border,
         )
         held = replayed(("map views", settings.blur), partial(_hold, settings.blur), inputs)
-    return SkinViews(*held[:11]), BorderTensors(*held[11:])
+    return SkinViews(*held[:12]), BorderTensors(*held[12:])
 
 
 def _hold(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
+from scipy import sparse  # type: ignore[import-untyped]
 from torch import Tensor
 
 from hrnfit.energy.shared_albedo import column_blocks
@@ -20,8 +21,9 @@ from hrnfit.fit.map_on_device import recordable, solve_map_recorded
 from hrnfit.fit.map_settings import LIMITS, MapSettings
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import SharedSkin, SkinLook
+from hrnfit.fit.sliding import sliding_blocks, sliding_matrix
 from hrnfit.solve.gauss_newton import GaussNewton
-from hrnfit.solve.grid import ArrowEquations
+from hrnfit.solve.grid import ArrowEquations, Matrix
 from hrnfit.solve.loop import Evaluated, Progress
 from hrnfit.solve.solver import Leaves, Solution
 from hrnfit.state import FaceState
@@ -40,7 +42,8 @@ def solve_map(
         return solve_map_recorded(scene, state, free, settings, focal_deviation, progress)
     problem = _Problem(scene, state, free, settings, focal_deviation)
     own = {name: LIMITS[name] for name in problem.leaves}
-    solver = GaussNewton(settings.steps, own, settings.tolerance)
+    s = settings
+    solver = GaussNewton(s.steps, own, s.tolerance, slack=s.slack)
     solution = solver.minimize(problem.propose, problem.energy, problem.leaves, progress)
     return problem.state_with(solution.leaves), solution
 
@@ -76,7 +79,14 @@ class _Problem:
         self._regulariser = self._map.regulariser(
             scene.model, s.membrane, s.bending, s.size_prior, s.spread
         )
-        self._visible: Tensor | None = None
+        self._start = self._map.vector(self.leaves[self._map.name])
+        self._sliding: Matrix = sparse.csr_matrix((len(self._start), len(self._start)))
+        if self._map.name == "deformation":
+            nodes = scene.texels(self._map.grid.nodes)
+            vertices = scene.predict(state, settings.size).vertices_head
+            self._sliding = sliding_matrix(
+                sliding_blocks(vertices, scene.model.faces, nodes, settings.sliding)
+            )
         if settings.offset > 0:
             self._skin.relight(self._look(self.leaves))
 
@@ -84,18 +94,14 @@ class _Problem:
         return self._state.replace(**{name: leaf.detach() for name, leaf in leaves.items()})
 
     def energy(self, leaves: Leaves) -> Evaluated:
-        """Data and regulariser without linearising, in the light of the last proposal; also of what it saw, where
-        the settings hold that. Not where head or cameras move: each step there exchanges about 6 % of what is
-        seen, and the energy of the rest alone lets it wander (cameras 0.51 of their error off instead of 0.44)."""
-        held = self._visible if self._settings.holds and not self._border.leaves else None
+        """Data and regulariser without linearising, in the light of the last proposal."""
         with torch.no_grad():
-            look = self._look(leaves, held)
+            look = self._look(leaves)
         return self._evaluated(leaves, look)
 
     def propose(self, leaves: Leaves) -> tuple[Evaluated, Callable[[float], Leaves]]:
         """Energy here with the light field renewed, and the damped Gauss-Newton step from here."""
         look = self._skin.relight(self._look(leaves))
-        self._visible = look.seen.weight
         equations, split = self._equations(leaves, look)
         device = self._scene.device
 
@@ -108,17 +114,19 @@ class _Problem:
 
         return self._evaluated(leaves, look), step
 
-    def _look(self, leaves: Leaves, visible: Tensor | None = None) -> SkinLook:
+    def _look(self, leaves: Leaves) -> SkinLook:
         """Texel positions and what the views read there."""
         state = self.state_with(leaves)
         height = None
         if self._map.name == "displacement":
             height = heights(state, self._scene.sharing, self._texels)
-        return self._skin.look(state, height, visible)
+        return self._skin.look(state, height)
 
     def _evaluated(self, leaves: Leaves, look: SkinLook) -> Evaluated:
         x = self._map.vector(leaves[self._map.name])
-        smooth = torch.tensor(float(x @ (self._regulariser @ x)), dtype=torch.float64)
+        slid = x - self._start
+        prior = float(x @ (self._regulariser @ x) + slid @ (self._sliding @ slid))
+        smooth = torch.tensor(prior, dtype=torch.float64)
         data = look.agreed.energy.double().cpu()
         terms = {"shared_albedo": data, "smoothness": smooth}
         moved = self._border.moved(leaves)
@@ -132,8 +140,10 @@ class _Problem:
         blocks, pull, centred = column_blocks(columns, look.agreed)
         square, grid = self._texels.square, self._map.grid
         hessian = self._map.hessian(square(blocks.flatten(1))) + self._regulariser
+        hessian = hessian + self._sliding
         x = self._map.vector(leaves[self._map.name])
         gradient = grid.gradient(square(pull)).ravel() + self._regulariser @ x
+        gradient = gradient + self._sliding @ (x - self._start)
         border = self._border.equations(leaves, look, centred, grid, self._texels)
         equations = ArrowEquations(
             hessian, gradient, border.coupling, border.corner, border.gradient

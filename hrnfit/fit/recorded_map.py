@@ -47,8 +47,6 @@ class MapIteration:
     settings: SkinSettings
     limits: dict[str, float]
     rasterizer: Rasterizer
-    holds: bool
-    """See `MapSettings.trial`."""
 
     def first(self, damping: Tensor, shrink: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         """From leaves: report, candidate leaves, and what `again` takes.
@@ -95,8 +93,7 @@ class MapIteration:
         step = {name: self._leaf(change, leaves[name]), **unpacked(others, leaves, tuple(border))}
         there = moved(leaves, step, self.limits, shrink.to(leaves[name]))
         on = skin_operations(light.device)
-        held = self.holds and not border  # as in `map_stage._Problem.energy`
-        seen = self._glance(there, weight) if held else self._look(there)[1]
+        seen = self._look(there)[1]
         agreed = on.agreement(seen, light, self.settings.kernel_scale)
         energy = self._energies(there, agreed).sum()
         return torch.stack([energy, left]), tuple(there[n] for n in self.names)
@@ -120,13 +117,6 @@ class MapIteration:
         )
         return place, seen
 
-    def _glance(self, leaves: Leaves, weight: Float[Tensor, "V P"]) -> TexelViews:
-        """Colours, with the weights of an earlier look."""
-        place, channels = self._place(leaves), self.views.channels
-        motion = place.T_cam_head[:, :3]
-        glance = skin_operations(weight.device).glance_at_skin
-        return glance(channels, place.K, motion, place.of_view, place.head, weight)
-
     def _place(self, leaves: Leaves) -> SkinPlace:
         c = self.constants
         return skin_place(self.views, leaves, c.texels, c.operator, c.faces)
@@ -145,6 +135,8 @@ class MapIteration:
         """Data, smoothness, prior of the border."""
         x = self._channels(leaves[self.names[0]])
         smooth = (x * self.constants.regulariser(x[None])[0]).sum()
+        if self.free.name == "deformation":
+            smooth = smooth + (self._slid(x) * self._pull(x)).sum()
         prior = (self.border.prior * self._moved(leaves).square()).sum()
         return torch.stack([agreed.energy.double(), smooth, prior])
 
@@ -160,6 +152,9 @@ class MapIteration:
         stencil = Stencil(data + c.regulariser.blocks, c.regulariser.form)
         x = self._channels(leaves[self.names[0]])
         gradient = gathered(square[k * k :], c.ramps).double() + c.regulariser(x[None])[0]
+        if self.free.name == "deformation":
+            stencil.blocks[4] += self.views.sliding
+            gradient = gradient + self._pull(x)
         own = self._border_columns(leaves, place, seen)
         if own is None:
             q = self.border.prior.new_zeros
@@ -170,6 +165,14 @@ class MapIteration:
                 own, centred, agreed, self.border, self._moved(leaves), c.texels, c.ramps
             )
         return MapEquations(stencil, gradient, self._stiffness(stencil), *outer)
+
+    def _slid(self, x: Float[Tensor, "3 D D"]) -> Float[Tensor, "3 D D"]:
+        """Moves since the stage began."""
+        return x - self.views.deformation.movedim(-1, 0).double()
+
+    def _pull(self, x: Float[Tensor, "3 D D"]) -> Float[Tensor, "3 D D"]:
+        """Gradient (half) of what holds sliding skin."""
+        return (self.views.sliding * self._slid(x)).sum(1)
 
     def _stiffness(self, stencil: Stencil) -> Float[Tensor, "k D D"]:
         """The diagonal; of rows that of the map that they have in common, as in `solve_tied`."""

@@ -27,6 +27,10 @@ from hrnfit.state import FaceState, Sharing
 
 NATIVE_STEP = 64
 """Of window sizes on a GPU that no recipe names, px."""
+MINIMUM_SIDE = 64
+"""Of windows, px, unless fewer are asked for."""
+MOST_WINDOWS = 3
+"""Sizes of windows kept at a time."""
 MOST_SOURCES = 2
 """Sets of photographs kept: the fit's own, and with their mirror images."""
 
@@ -79,13 +83,13 @@ class Scene:
         precision. On a GPU they may reach beyond it (`reaching`)."""
         if self.boxes is None:
             raise ValueError("scene: frame the face before asking for windows")
-        asked, size = size, box_side(self.boxes, size)
-        if size not in self._windows:
-            boxes, side = self.boxes, size
-            if self.device.type == "cuda" and size < asked:
-                boxes, side = reaching(boxes, size)
-            self._windows[size] = self.photographs.windows(boxes, side, self.model.uv.dtype)
-        return self._windows[size]
+        boxes, side = cut(self.boxes, size)
+        if side not in self._windows:
+            while len(self._windows) >= MOST_WINDOWS:
+                self._windows.pop(next(iter(self._windows)))
+            wide = reaching(boxes, side) if self.device.type == "cuda" and side < size else None
+            self._windows[side] = self.photographs.windows(*(wide or (boxes, side)), self.model.uv.dtype)
+        return self._windows[side]
 
     @property
     def photographs(self) -> WindowSource:
@@ -121,9 +125,11 @@ class Scene:
         return replace(camera, K=K, T_cam_world=T.to(camera.T_cam_world))
 
     def framed(self, state: FaceState, margin: float = 0.06) -> Scene:
-        """The same scene with windows around the face as it projects now."""
+        """The same scene with windows around the face as it projects now; itself, where they still are."""
         boxes = projected_boxes(self.model, state, self.sharing, self.photographs, margin)
         check_boxes(boxes)
+        if self.boxes is not None and still_around(self.boxes, boxes, margin):
+            return self
         return replace(self, boxes=boxes, _windows={})
 
     def world(self, state: FaceState) -> Float[Tensor, "T N 3"]:
@@ -135,10 +141,24 @@ def _are_same(some: tuple[View, ...], others: tuple[View, ...]) -> bool:
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
-def box_side(boxes: Float[Tensor, "V 4"], size: int) -> int:
-    """Side of the boxes in windows that are asked for with `size` px: never more than the photographs show."""
-    native = int((boxes[:, 2] - boxes[:, 0]).max().ceil())
-    return min(size, max(64, native))
+def still_around(boxes: Float[Tensor, "V 4"], wanted: Float[Tensor, "V 4"], margin: float) -> bool:
+    """Whether boxes that frame a face with a margin (share of its extent) are off by less than half of that."""
+    extent = (wanted[:, 2:] - wanted[:, :2]).amax(1, keepdim=True) / (1.0 + 2.0 * margin)
+    return bool(((boxes - wanted).abs() < 0.5 * margin * extent).all())
+
+
+def cut(boxes: Float[Tensor, "V 4"], size: int) -> tuple[Float[Tensor, "V 4"], int]:
+    """Boxes, and the side in px, of windows that are asked for with `size` px onto square boxes.
+
+    Never more than the largest photograph shows; then the windows are its pixels and those of the others as they
+    are, none resampled: a face that moves by a hundredth of a pixel else has all its samples elsewhere, and the
+    surface slid by 0.16 mm in the median (rig of five views).
+    """
+    native = max(MINIMUM_SIDE, int((boxes[:, 2:] - boxes[:, :2]).max().ceil()))
+    if native >= size:
+        return boxes, size
+    low = ((boxes[:, :2] + boxes[:, 2:] - native) / 2).floor()
+    return torch.cat([low, low + native], dim=1), native
 
 
 def reaching(boxes: Float[Tensor, "V 4"], size: int) -> tuple[Float[Tensor, "V 4"], int]:

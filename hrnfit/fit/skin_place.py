@@ -40,6 +40,8 @@ class SkinViews(NamedTuple):
     pose: Float[Tensor, "T 6"]
     log_focal: Float[Tensor, "V"]
     """As the stage found them."""
+    sliding: Float[Tensor, "3 3 D D"]
+    """Of `sliding_blocks`."""
 
 
 class SkinPlace(NamedTuple):

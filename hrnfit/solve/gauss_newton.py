@@ -28,8 +28,7 @@ class Attempts(Protocol):
         ...
 
     def attempt(self, damping: float, shrink: float) -> tuple[bool, Leaves]:
-        """Whether the step with this damping, limited and times `shrink`, lowers the energy, and where it
-        leads."""
+        """Whether the step with this damping, limited and times `shrink`, is accepted, and where it leads."""
         ...
 
     def evaluated(self) -> Evaluated:
@@ -50,23 +49,29 @@ class GaussNewton:
     """First damping, relative to the diagonal."""
     max_retries: int = 5
     """Dampings tried per step, each ten times the last."""
+    slack: float = 0.0
+    """A step may raise the energy by this fraction, and the last state stands unless an earlier one was lower by more
+    than all steps may add (nonmonotone, after Grippo, Lampariello & Lucidi 1986). For energies that a change of what is
+    looked at moves by as much as a step does: whether that refuses a step is chance, and rounding decides it."""
 
     def minimize(
         self, propose: Propose, energy: Energy, leaves: Leaves, progress: Progress | None = None
     ) -> Solution:
         """Minimum from `leaves`; `energy` evaluates without linearising, as the last proposal did."""
-        return self.minimize_by(_Proposed(propose, energy, self.limits), energy, leaves, progress)
+        attempts = _Proposed(propose, energy, self.limits, self.slack)
+        return self.minimize_by(attempts, energy, leaves, progress)
 
     def minimize_by(
         self, attempts: Attempts, energy: Energy, leaves: Leaves, progress: Progress | None = None
     ) -> Solution:
-        """The same where proposing, limiting and evaluating are one computation; it knows the limits."""
-        loop = Loop(steps=self.steps, record_every=1, tolerance=self.tolerance, patience=3)
+        """The same where proposing, limiting and evaluating are one computation; it knows limits and slack."""
+        slack = self.slack * self.steps
+        loop = Loop(self.steps, record_every=1, tolerance=self.tolerance, patience=3, slack=slack)
         return loop.run(_Stepper(attempts, self), energy, leaves, progress)
 
 
 class _Stepper:
-    """Moves the leaves by the least damped attempt that lowers the energy."""
+    """Moves the leaves by the least damped attempt that is accepted."""
 
     def __init__(self, attempts: Attempts, settings: GaussNewton) -> None:
         self._attempts, self._settings = attempts, settings
@@ -99,8 +104,10 @@ class _Stepper:
 class _Proposed:
     """Attempts of a problem that proposes a step and evaluates where it leads."""
 
-    def __init__(self, propose: Propose, energy: Energy, limits: dict[str, float]) -> None:
-        self._propose, self._energy, self._limits = propose, energy, limits
+    def __init__(
+        self, propose: Propose, energy: Energy, limits: dict[str, float], slack: float
+    ) -> None:
+        self._propose, self._energy, self._limits, self._slack = propose, energy, limits, slack
 
     def begin(self, leaves: Leaves) -> None:
         self._here = leaves
@@ -108,10 +115,16 @@ class _Proposed:
 
     def attempt(self, damping: float, shrink: float) -> tuple[bool, Leaves]:
         there = moved(self._here, self._step(damping), self._limits, shrink)
-        return float(self._energy(there)[0]) < float(self._evaluated[0]), there
+        now, before = float(self._energy(there)[0]), float(self._evaluated[0])
+        return accepted(now, before, self._slack), there
 
     def evaluated(self) -> Evaluated:
         return self._evaluated
+
+
+def accepted(now: float, before: float, slack: float) -> bool:
+    """Whether a step from an energy to another counts as one that lowers it; see `GaussNewton.slack`."""
+    return now < before + slack * abs(before)
 
 
 def moved(

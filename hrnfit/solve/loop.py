@@ -54,13 +54,15 @@ class Loop:
     tolerance: float = 0.0
     """Ends when `patience` records lowered the energy by less than this fraction; 0: never."""
     patience: int = 3
+    slack: float = 0.0
+    """The last state stands unless an earlier one was lower by more than this fraction."""
     max_rollbacks: int = 3
     """Non-finite energies that are survived, each with half the rates."""
 
     def run(
         self, stepper: Stepper, energy: Energy, leaves: Leaves, progress: Progress | None = None
     ) -> Solution:
-        """The best state seen. `leaves` themselves are not changed."""
+        """The best state seen, within `slack` the last. `leaves` themselves are not changed."""
         moving = {n: leaf.detach().clone().requires_grad_() for n, leaf in leaves.items()}
         run = _Run(moving, good=_copied(leaves), best=_copied(leaves))
         run.leaves = stepper.begin(run.leaves, 1.0)
@@ -84,7 +86,7 @@ class Loop:
             else:
                 run.restore()
                 stepper.begin(run.leaves, 0.5**run.rollbacks)
-        return run.solution(float(stepper.look(energy)), outcome, step)
+        return run.solution(float(stepper.look(energy)), outcome, step, self.slack)
 
 
 @dataclass
@@ -124,14 +126,16 @@ class _Run:
         before, now = self.energies[-1 - patience], self.energies[-1]
         return before - now <= tolerance * abs(before)
 
-    def solution(self, value: float, outcome: Outcome, steps: int) -> Solution:
-        """The last state, of energy `value`, unless an earlier one was better or the last is not finite."""
+    def solution(self, value: float, outcome: Outcome, steps: int, slack: float) -> Solution:
+        """The last state, of energy `value`, unless an earlier one was better by more than `slack` or the last is not
+        finite."""
         finite = math.isfinite(value) and all(
             bool(torch.isfinite(leaf).all()) for leaf in self.leaves.values()
         )
         if finite:
             self.energies.append(value)
-        final = self.leaves if finite and value <= self.best_energy else self.best
+        stands = value <= self.best_energy + slack * abs(self.best_energy)
+        final = self.leaves if finite and stands else self.best
         if not finite and outcome is Outcome.MAX_STEPS:
             outcome = Outcome.NON_FINITE
         terms = {name: tuple(values) for name, values in self.terms.items()}
