@@ -1,6 +1,7 @@
 """The shared albedo by Triton kernels: the functions of `shared_albedo.py` for a CUDA device, float32.
 
-Fixed launches, nothing read by the host. Imported only where a CUDA device is used.
+Fixed launches, nothing read by the host. Imported only where a CUDA device is used. Both kernels that read texels round
+every operation for itself: fused ones would be others in each, and a glance shall see the colours of the look to the bit.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def read_skin(
         channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
         head.contiguous(), normals.contiguous(), depth.contiguous(), compared.contiguous(),
         colour, jacobian, weight, P, S, size, LEAST_COSINE, OCCLUSION_MARGIN,
-        WHOLE=True, BLOCK=block,
+        WHOLE=True, BLOCK=block, enable_fp_fusion=False,
     )  # fmt: skip
     return TexelViews(colour, jacobian, weight)
 
@@ -66,7 +67,7 @@ def glance_at_skin(
     skin_kernels.read[(*blocks(P, block), V)](
         channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
         head.contiguous(), empty, empty, empty, colour, empty, empty, P, S, empty, 0.0, 0.0,
-        WHOLE=False, BLOCK=block,
+        WHOLE=False, BLOCK=block, enable_fp_fusion=False,
     )  # fmt: skip
     return TexelViews(colour, empty.view(1, 1, 1, 1).expand(V, P, 3, 3), weight)
 

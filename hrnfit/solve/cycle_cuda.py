@@ -106,7 +106,9 @@ class CudaMultigrid:
         there = _smoothed(level, "first", right, there, move, coarse, 0.0, rule.first)
         if rest is None or energy is None:
             return _smoothed(level, "second", right, there, move, there, rule.keep, rule.second)
-        return _smoothed(level, "last", right, there, move, there, rule.keep, rule.second, rest, energy)
+        return _smoothed(
+            level, "last", right, there, move, there, rule.keep, rule.second, rest, energy
+        )
 
 
 def padded(count: int) -> int:

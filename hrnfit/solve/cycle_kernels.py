@@ -6,6 +6,7 @@ side, which waits for its own threads only: each of them alone took as long to l
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportAssignmentType=false
 from __future__ import annotations
 
 import triton.language as tl
@@ -61,9 +62,7 @@ def residual(
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     a = tl.arange(0, KP)[:, None]
     side = tl.program_id(1) * K * N
-    value = image(
-        blocks, form, x + side, x, 0.0, n, n < N, H, W, K, KP, REACH, FORMED, "plain"
-    )
+    value = image(blocks, form, x + side, x, 0.0, n, n < N, H, W, K, KP, REACH, FORMED, "plain")
     where = side + a * N + n[None, :]
     mask = (a < K) & (n < N)[None, :]
     tl.store(out + where, tl.load(right + where, mask=mask, other=0.0) - value, mask=mask)

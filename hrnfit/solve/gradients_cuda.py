@@ -36,7 +36,9 @@ def stencil_gradients(
     for t in range(rounds):
         pulled = grid.begun(small, start, rest, energy[t + 1])
         if not begun:
-            gradients_kernels.dot[(G, c)](rest, pulled, energy[t + 1], k * N, BLOCK=padded(-(-k * N // G)))
+            gradients_kernels.dot[(G, c)](
+                rest, pulled, energy[t + 1], k * N, BLOCK=padded(-(-k * N // G))
+            )
         gradients_kernels.turn[(G, c)](
             body.blocks, body.form, pulled, before, direction, image, energy[t + 1], energy[t],
             curved, G, **sizes_of(body.blocks), GP=padded(G),

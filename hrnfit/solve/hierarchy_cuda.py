@@ -60,7 +60,12 @@ def hierarchy(
 
 
 def _damped(
-    stencil: Stencil, stiffness: Tensor, damping: Tensor, single: Tensor, inverse: Tensor, formed: bool
+    stencil: Stencil,
+    stiffness: Tensor,
+    damping: Tensor,
+    single: Tensor,
+    inverse: Tensor,
+    formed: bool,
 ) -> Float[Tensor, "O k k H W"]:
     """Blocks of the damped stencil, float64. Fills `single` and `inverse` with what the finest level reads; formed: its
     form is kept beside the blocks."""
@@ -97,6 +102,13 @@ def _inverse(stencil: Stencil) -> Float[Tensor, "m m"]:
     m = k * n * n
     out = stencil.blocks.new_empty(m, m, dtype=torch.float32)
     hierarchy_kernels.invert_coarsest[(1,)](
-        stencil.blocks, stencil.form, out, n, K=k, REACH=reach(stencil.blocks), MP=padded(m), num_warps=8
+        stencil.blocks,
+        stencil.form,
+        out,
+        n,
+        K=k,
+        REACH=reach(stencil.blocks),
+        MP=padded(m),
+        num_warps=8,
     )
     return out

@@ -6,6 +6,7 @@ One launch a level where torch takes about twenty. Products are float64 down to 
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportAssignmentType=false
 from __future__ import annotations
 
 import triton.language as tl
@@ -118,9 +119,7 @@ def coarsen(
 
 
 @kernel
-def invert_coarsest(
-    blocks, form, out, n, K: tl.constexpr, REACH: tl.constexpr, MP: tl.constexpr
-):
+def invert_coarsest(blocks, form, out, n, K: tl.constexpr, REACH: tl.constexpr, MP: tl.constexpr):
     """Dense inverse (M, M), M = K n n, of a small stencil and its form, in the order (channel, row, column); by
     Gauss-Jordan elimination in float64, without pivots: it is positive definite."""
     N = n * n

@@ -59,16 +59,16 @@ def image(
     at = i * W + j
     entry = blocks + (o * K + a) * K * N + n[None, None, :]
     mask = there & (a < K)
-    total = tl.load(entry, mask=mask, other=0.0) * _value(x, more, share, at, i, j, there, H, W, LIKE)
+    total = tl.load(entry, mask=mask, other=0.0) * _value(
+        x, more, share, at, i, j, there, H, W, LIKE
+    )
     for b in tl.static_range(1, K):
         value = _value(x + b * N, more + b * M, share, at, i, j, there, H, W, LIKE)
         total += tl.load(entry + b * N, mask=mask, other=0.0) * value
     out = tl.sum(total, axis=0)
     if FORMED:
         o, i, j, there = around(n, inside, H, W, 2)
-        value = _value(
-            x + a * N, more + a * M, share, i * W + j, i, j, there & (a < K), H, W, LIKE
-        )
+        value = _value(x + a * N, more + a * M, share, i * W + j, i, j, there & (a < K), H, W, LIKE)
         factor = tl.load(form + o * N + n[None, None, :], mask=there, other=0.0)
         out += tl.sum(factor * value, axis=0)
     return out

@@ -100,6 +100,7 @@ def test_a_device_gives_what_the_cpu_gives_and_records_once(free):
         rasterizer=rasterizer("cuda", device),
         device=device,
         _windows={},
+        _sources=[],
     )
     settings = replace(SETTINGS, steps=3)
     theirs, _ = solve_map(scene, start, free, settings)
