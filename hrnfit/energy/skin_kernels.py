@@ -110,6 +110,25 @@ def _colours(colour, light, out, mask, c: tl.constexpr):
 
 
 @kernel
+def robust_mean(r, g, b, given, scale, ROUNDS: tl.constexpr):
+    """Of colours (views, texels): weights, mean of each channel, squared residuals over `scale` squared."""
+    w, inverse = given, 1.0 / (scale * scale)
+    squared = tl.zeros_like(given)
+    mr = tl.sum(squared, axis=0)
+    mg, mb = mr, mr
+    for i in tl.static_range(ROUNDS + 1):
+        total = tl.maximum(tl.sum(w, axis=0), 1e-9)
+        mr, mg, mb = tl.sum(w * r, axis=0), tl.sum(w * g, axis=0), tl.sum(w * b, axis=0)
+        mr, mg, mb = mr / total, mg / total, mb / total
+        dr, dg, db = r - mr[None, :], g - mg[None, :], b - mb[None, :]
+        squared = (dr * dr + dg * dg + db * db) * inverse
+        if i < ROUNDS:
+            rest = 1.0 / (1.0 + squared)
+            w = given * rest * rest
+    return w, mr, mg, mb, squared
+
+
+@kernel
 def agree(
     colour, light, plain, mean, residual, weight, sums, V, P, scale,
     VP: tl.constexpr, ROUNDS: tl.constexpr, BLOCK: tl.constexpr,
@@ -124,20 +143,8 @@ def agree(
     g = _colours(colour, light, out, mask, 1)
     b = _colours(colour, light, out, mask, 2)
     given = tl.load(plain + out, mask=mask, other=0.0)
-    w, inverse = given, 1.0 / (scale * scale)
-    squared = tl.zeros((VP, BLOCK), tl.float32)
-    mr = tl.zeros((BLOCK,), tl.float32)
-    mg, mb = mr, mr
-    dr, dg, db = r, g, b
-    for i in tl.static_range(ROUNDS + 1):
-        total = tl.maximum(tl.sum(w, axis=0), 1e-9)
-        mr, mg, mb = tl.sum(w * r, axis=0), tl.sum(w * g, axis=0), tl.sum(w * b, axis=0)
-        mr, mg, mb = mr / total, mg / total, mb / total
-        dr, dg, db = r - mr[None, :], g - mg[None, :], b - mb[None, :]
-        squared = (dr * dr + dg * dg + db * db) * inverse
-        if i < ROUNDS:
-            rest = 1.0 / (1.0 + squared)
-            w = given * rest * rest
+    w, mr, mg, mb, squared = robust_mean(r, g, b, given, scale, ROUNDS)
+    dr, dg, db = r - mr[None, :], g - mg[None, :], b - mb[None, :]
     twice = tl.sum((given > 0).to(tl.int32), axis=0) >= 2
     w = tl.where(twice[None, :], w, 0.0)
     counted = tl.where(twice[None, :] & mask, given, 0.0)

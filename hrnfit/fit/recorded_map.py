@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.energy import skin_plain
-from hrnfit.energy.light_field import light_field
+from hrnfit.energy.light_field import light_of_frames
 from hrnfit.energy.shared_albedo import Consensus, TexelViews, centred_columns
 from hrnfit.fit.border_tensors import BorderTensors, border_equations, packed, unpacked
 from hrnfit.fit.free_map import FreeMap
@@ -135,11 +135,10 @@ class MapIteration:
         s = self.settings
         if s.offset <= 0:
             return torch.zeros_like(seen.colour)
-        normals_cam = place.normals[place.of_view] @ place.T_cam_head[:, :3, :3].mT
-        agree = skin_operations(normals_cam.device).agreement
-        return light_field(
-            seen, normals_cam, self.constants.texels, s.offset, s.kernel_scale, agree=agree
-        )
+        look = (place.normals, place.of_view, place.T_cam_head[:, :3])
+        agree = skin_operations(seen.colour.device).agreement
+        numbers = (self.constants.texels, s.offset, s.kernel_scale)
+        return light_of_frames(seen, *look, *numbers, agree=agree)
 
     def _energies(self, leaves: Leaves, agreed: Consensus) -> Float[Tensor, "3"]:
         """Data, smoothness, prior of the border."""

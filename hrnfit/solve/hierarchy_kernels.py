@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import triton.language as tl
 
+from hrnfit.geometry.definite_kernels import eliminated
 from hrnfit.geometry.launched import kernel
 
 
@@ -135,20 +136,3 @@ def invert_coarsest(blocks, form, out, n, K: tl.constexpr, REACH: tl.constexpr, 
     far = mask & (r // N == c // N) & (dy >= -2) & (dy <= 2) & (dx >= -2) & (dx <= 2)
     A += tl.load(form + ((dy + 2) * 5 + dx + 2) * N + at, mask=far, other=0.0)
     tl.store(out + r * M + c, eliminated(A, M, MP).to(tl.float32), mask=mask)
-
-
-@kernel
-def eliminated(A, M, MP: tl.constexpr):
-    """Inverse of the symmetric positive definite upper left M x M of A; not finite where it is not definite."""
-    r, c = tl.arange(0, MP)[:, None], tl.arange(0, MP)[None, :]
-    for p in range(0, M):
-        row = tl.sum(tl.where(r == p, A, 0.0), axis=0)
-        column = tl.sum(tl.where(c == p, A, 0.0), axis=1)
-        pivot = tl.sum(tl.where(tl.arange(0, MP) == p, row, 0.0))
-        pivot = tl.where(pivot > 0, 1.0 / pivot, float("nan"))
-        row = row * pivot
-        A = A - column[:, None] * row[None, :]
-        A = tl.where(r == p, row[None, :], A)
-        A = tl.where(c == p, -column[:, None] * pivot, A)
-        A = tl.where((r == p) & (c == p), pivot, A)
-    return A
