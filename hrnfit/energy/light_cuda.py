@@ -15,7 +15,6 @@ from torch import Tensor
 from hrnfit.energy import light_kernels
 from hrnfit.energy.shared_albedo import TexelViews
 from hrnfit.energy.texels import Texels
-from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.launched import blocks, width_of
 
 MOST_VIEWS = 14
@@ -109,7 +108,7 @@ def _smoothed(
     block = width_of(128)
     grid = (*blocks(size * size, block), views)
     light_kernels.pooled[grid](
-        planes, _texel_at(raster), image, P, raster.size, size, step, BLOCK=block
+        planes, raster.places, image, P, raster.size, size, step, BLOCK=block
     )
     width = sigma * raster.size / step
     reach = round(3 * width)
@@ -122,17 +121,6 @@ def _smoothed(
         )
         image = out
     return image
-
-
-def _texel_at(raster: Texels) -> Int[Tensor, "S S"]:
-    """Which texel stands where in the square, -1 outside the chart; made once per list of texels."""
-
-    def made() -> Tensor:
-        out = torch.full((raster.size**2,), -1, dtype=torch.int32, device=raster.flat.device)
-        order = torch.arange(len(raster.flat), dtype=torch.int32, device=raster.flat.device)
-        return out.index_copy(0, raster.flat, order).view(raster.size, raster.size)
-
-    return kept_with(raster.flat, ("texel at", raster.size), made)
 
 
 def _padded(count: int) -> int:

@@ -162,42 +162,30 @@ def agree(
 
 @kernel
 def blocks(
-    columns, residual, weight, seen, flat, middle, square, V, P, SS,
-    KC: tl.constexpr, BLOCK: tl.constexpr,
+    columns, residual, weight, seen, out, V, P,
+    K: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gauss-Newton blocks and pulls of texels, laid into a square (KC KC + KC, S S) that is zero elsewhere.
-    middle (P, 3, KC): room for the columns' mean over the views."""
+    """Gauss-Newton blocks and pulls of texels, (K K + K, P), from columns (V, P, 3, K)."""
     # 64 bits: columns are as many as views, texels, 3 and channels together
     p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = p < P
-    total = tl.full((BLOCK,), 0.0, tl.float32)
-    share = 1.0 / tl.load(seen)
-    for v in range(V):
-        total += share * tl.load(weight + v * P + p, mask=inside, other=0.0)
-    whole = 1.0 / tl.maximum(total, 1e-12)
-    for e in tl.static_range(3 * KC):
-        value = tl.zeros((BLOCK,), tl.float32)
-        for v in range(V):
-            w = share * tl.load(weight + v * P + p, mask=inside, other=0.0)
-            value += w * tl.load(columns + (v * P + p) * 3 * KC + e, mask=inside, other=0.0)
-        tl.store(middle + p * 3 * KC + e, value * whole, mask=inside)
-    at = tl.load(flat + p, mask=inside, other=0)
-    for i in tl.static_range(KC):
-        pull = tl.zeros((BLOCK,), tl.float32)
-        for j in tl.static_range(i, KC):
-            value = tl.zeros((BLOCK,), tl.float32)
-            for c in tl.static_range(3):
-                mi = tl.load(middle + (3 * p + c) * KC + i, mask=inside, other=0.0)
-                mj = tl.load(middle + (3 * p + c) * KC + j, mask=inside, other=0.0)
-                for v in range(V):
-                    w = share * tl.load(weight + v * P + p, mask=inside, other=0.0)
-                    here = (v * P + p) * 3 + c
-                    ci = tl.load(columns + here * KC + i, mask=inside, other=0.0) - mi
-                    cj = tl.load(columns + here * KC + j, mask=inside, other=0.0) - mj
-                    value += w * ci * cj
-                    if j == i:
-                        pull += w * ci * tl.load(residual + here, mask=inside, other=0.0)
-            tl.store(square + (i * KC + j) * SS + at, value, mask=inside)
-            if j > i:
-                tl.store(square + (j * KC + i) * SS + at, value, mask=inside)
-        tl.store(square + (KC * KC + i) * SS + at, pull, mask=inside)
+    v, a = tl.arange(0, VP)[:, None, None], tl.arange(0, KP)[None, :, None]
+    there = (v < V) & (p < P)[None, None, :]
+    at = v * P + p[None, None, :]
+    w = tl.load(weight + at, mask=there, other=0.0) * (1.0 / tl.load(seen))
+    whole = tl.maximum(tl.sum(w, axis=0), 1e-12)
+    first, second = tl.arange(0, KP)[:, None, None], tl.arange(0, KP)[None, :, None]
+    gram = tl.zeros((KP, KP, BLOCK), tl.float32)
+    pull = tl.zeros((KP, BLOCK), tl.float32)
+    for c in tl.static_range(3):
+        own = tl.load(columns + (at * 3 + c) * K + a, mask=there & (a < K), other=0.0)
+        own = own - (tl.sum(w * own, axis=0) / whole)[None, :, :]
+        pull += tl.sum(w * own * tl.load(residual + at * 3 + c, mask=there, other=0.0), axis=0)
+        for b in tl.static_range(K):
+            other = tl.sum(tl.where(a == b, own, 0.0), axis=1)[:, None, :]
+            row = tl.sum(w * own * other, axis=0)
+            gram += tl.where(first == b, row[None, :, :], 0.0)
+    inside = (p < P)[None, None, :]
+    place = out + (first * K + second) * P + p[None, None, :]
+    tl.store(place, gram, mask=(first < K) & (second < K) & inside)
+    a = tl.arange(0, KP)[:, None]
+    tl.store(out + (K * K + a) * P + p[None, :], pull, mask=(a < K) & (p < P)[None, :])

@@ -31,7 +31,7 @@ from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.solve.gauss_newton import moved
 from hrnfit.solve.map_newton import MapEquations, solve_map_equations
 from hrnfit.solve.solver import Leaves
-from hrnfit.solve.stencil import Stencil, assembled, gathered
+from hrnfit.solve.stencil import Stencil, node_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +153,12 @@ class MapIteration:
         c, k = self.constants, self.free.grid.channels
         columns = self._columns(place, seen)
         on = skin_operations(columns.device)
-        square = on.texel_equations(columns, agreed, c.texels)
-        nodes = self.free.grid.nodes
-        data = assembled(square[: k * k], c.ramps).view(9, k, k, nodes, nodes)
-        stencil = Stencil(data + c.regulariser.blocks, c.regulariser.form)
+        values, nodes = on.texel_equations(columns, agreed), self.free.grid.nodes
+        data, pull = node_sums(values, c.texels.places, c.ramps, k * k)
+        blocks = data.view(9, k, k, nodes, nodes) + c.regulariser.blocks
+        stencil = Stencil(blocks, c.regulariser.form)
         x = self._channels(leaves[self.names[0]])
-        gradient = gathered(square[k * k :], c.ramps).double() + c.regulariser(x[None])[0]
+        gradient = pull + c.regulariser(x[None])[0]
         own = self._border_columns(leaves, place, seen)
         if own is None:
             q = self.border.prior.new_zeros
