@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.energy.pieces import by_pieces, pieces
 from hrnfit.energy.shared_albedo import Consensus, TexelViews, consensus, smooth_offset
 from hrnfit.energy.texels import Texels
 from hrnfit.geometry.definite import factor_or_nan
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.tall import stretched_product
 from hrnfit.render.shade import sh_basis
 
@@ -48,6 +49,30 @@ def light_field(
     for _ in range(rounds):
         rest = smooth_offset(centred, agree(centred, rest, scale), raster, sigma)
     return harmonic + rest
+
+
+def light_of_frames(
+    texels: TexelViews,
+    normals: Float[Tensor, "F P 3"],
+    frame: Int[Tensor, "V"],
+    motion: Float[Tensor, "V 3 4"],
+    raster: Texels,
+    sigma: float,
+    scale: float,
+    agree: Agree = consensus,
+) -> Float[Tensor, "V P 3"]:
+    """`light_field` of normals in the head frame of F frames, by kernels on a CUDA device.
+
+    frame: which normals each view shows. motion: camera from head.
+    """
+    if has_kernels(normals.device):
+        from hrnfit.energy.light_cuda import has_light, light_field_cuda  # local: triton
+
+        if has_light(texels):
+            numbers = (sigma, scale, RIDGE, MOST_TEXELS)
+            return light_field_cuda(texels, normals, frame, motion, raster, *numbers)
+    in_cameras = normals[frame] @ motion[:, :, :3].mT
+    return light_field(texels, in_cameras, raster, sigma, scale, agree=agree)
 
 
 def harmonic_field(

@@ -1,6 +1,7 @@
 """The shared albedo by Triton kernels: the functions of `shared_albedo.py` for a CUDA device, float32.
 
-Fixed launches, nothing read by the host. Imported only where a CUDA device is used.
+Fixed launches, nothing read by the host. Imported only where a CUDA device is used. Both kernels that read texels round
+every operation for itself: fused ones would be others in each, and a glance shall see the colours of the look to the bit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from hrnfit.energy.shared_albedo import (
     Consensus,
     TexelViews,
 )
-from hrnfit.energy.texels import Texels
 from hrnfit.geometry.launched import blocks, width_of
 
 
@@ -45,7 +45,7 @@ def read_skin(
         channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
         head.contiguous(), normals.contiguous(), depth.contiguous(), compared.contiguous(),
         colour, jacobian, weight, P, S, size, LEAST_COSINE, OCCLUSION_MARGIN,
-        WHOLE=True, BLOCK=block,
+        BLOCK=block, enable_fp_fusion=False,
     )  # fmt: skip
     return TexelViews(colour, jacobian, weight)
 
@@ -73,18 +73,15 @@ def agreement(
 
 
 def texel_equations(
-    columns: Float[Tensor, "V P 3 k"],
-    agreed: Consensus,
-    raster: Texels,
-) -> Float[Tensor, "kk_k S S"]:
-    """`column_blocks` laid into the square: k k entries of the blocks, then the k of the gradient."""
+    columns: Float[Tensor, "V P 3 k"], agreed: Consensus
+) -> Float[Tensor, "kk_k P"]:
+    """`column_blocks`: k k entries of the blocks, then the k of the gradient."""
     V, P, _, k = columns.shape
-    square = columns.new_zeros(k * k + k, raster.size, raster.size)
-    middle = columns.new_empty(P, 3, k)
-    block = width_of(128)
+    out = columns.new_empty(k * k + k, P)
+    wide, views = 1 << (k - 1).bit_length(), 1 << (V - 1).bit_length()
+    block = width_of(max(16, 1024 // (wide * views)))
     skin_kernels.blocks[blocks(P, block)](
         columns.contiguous(), agreed.residual.contiguous(), agreed.weight.contiguous(), agreed.seen,
-        raster.flat.contiguous(), middle, square,
-         V, P, raster.size**2, KC=k, BLOCK=block,
+        out, V, P, K=k, KP=wide, VP=views, BLOCK=block,
     )  # fmt: skip
-    return square
+    return out

@@ -39,11 +39,10 @@ def _bilinear(channels, row, column, fy, fx, c: tl.constexpr, S, inside):
 @kernel
 def read(
     channels, K, motion, frame, head, normals, depth, compared, colour, jacobian, weight,
-    P, S, size, least, margin, WHOLE: tl.constexpr, BLOCK: tl.constexpr,
+    P, S, size, least, margin, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """What one view, the program's second index, reads at texels: colour (V, P, 3), its derivative in
-    the head frame (V, P, 3, 3) and the weight (V, P); not WHOLE: the colour alone. channels: (V, S, S, 10), of
-    which `size` px are used."""
+    the head frame (V, P, 3, 3) and the weight (V, P). channels: (V, S, S, 10), of which `size` px are used."""
     v = tl.program_id(1)
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = p < P
@@ -71,42 +70,60 @@ def read(
     for c in tl.static_range(3):
         value = _bilinear(own, row, column, py, px, c, S, usable)
         tl.store(colour + 3 * out + c, value, mask=inside)
-    if WHOLE:
-        ax, ay = fx / z, fy / z
-        for c in tl.static_range(3):
-            gx = ax * _bilinear(own, row, column, py, px, 3 + c, S, usable)
-            gy = ay * _bilinear(own, row, column, py, px, 6 + c, S, usable)
-            gz = -(gx * (x / z) + gy * (y / z))
-            for j in tl.static_range(3):
-                value = gx * tl.load(M + j) + gy * tl.load(M + 4 + j) + gz * tl.load(M + 8 + j)
-                tl.store(jacobian + 9 * out + 3 * c + j, value, mask=inside)
-        size = tl.load(size)
-        nx = tl.load(normals + at, mask=inside, other=0.0)
-        ny = tl.load(normals + at + 1, mask=inside, other=0.0)
-        nz = tl.load(normals + at + 2, mask=inside, other=0.0)
-        along = _turned(M, nx, ny, nz, 0) * x + _turned(M, nx, ny, nz, 1) * y
-        along += _turned(M, nx, ny, nz, 2) * z
-        cosine = -along / tl.sqrt(x * x + y * y + z * z)
-        ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
-        near = tl.full((BLOCK,), float("inf"), tl.float32)
-        middle_x = tl.minimum(tl.maximum(u.to(tl.int32), 0), S - 1)
-        middle_y = tl.minimum(tl.maximum(w.to(tl.int32), 0), S - 1)
-        for dy in tl.static_range(-1, 2):
-            for dx in tl.static_range(-1, 2):
-                r, s = middle_y + dy, middle_x + dx
-                there = usable & (r >= 0) & (r < S) & (s >= 0) & (s < S)
-                place = depth + v.to(tl.int64) * S * S + r * S + s
-                near = tl.minimum(near, tl.load(place, mask=there, other=float("inf")))
-        seen = (z < near + margin) & (u > 1.0) & (u < size - 1.0) & (w > 1.0) & (w < size - 1.0)
-        seen = seen & (_bilinear(own, row, column, py, px, 9, S, usable) > 0.99) & usable
-        ramp = ramp * tl.load(compared + p, mask=inside, other=0.0)
-        tl.store(weight + out, tl.where(seen, ramp, 0.0), mask=inside)
+    ax, ay = fx / z, fy / z
+    for c in tl.static_range(3):
+        gx = ax * _bilinear(own, row, column, py, px, 3 + c, S, usable)
+        gy = ay * _bilinear(own, row, column, py, px, 6 + c, S, usable)
+        gz = -(gx * (x / z) + gy * (y / z))
+        for j in tl.static_range(3):
+            value = gx * tl.load(M + j) + gy * tl.load(M + 4 + j) + gz * tl.load(M + 8 + j)
+            tl.store(jacobian + 9 * out + 3 * c + j, value, mask=inside)
+    size = tl.load(size)
+    nx = tl.load(normals + at, mask=inside, other=0.0)
+    ny = tl.load(normals + at + 1, mask=inside, other=0.0)
+    nz = tl.load(normals + at + 2, mask=inside, other=0.0)
+    along = _turned(M, nx, ny, nz, 0) * x + _turned(M, nx, ny, nz, 1) * y
+    along += _turned(M, nx, ny, nz, 2) * z
+    cosine = -along / tl.sqrt(x * x + y * y + z * z)
+    ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
+    near = tl.full((BLOCK,), float("inf"), tl.float32)
+    middle_x = tl.minimum(tl.maximum(u.to(tl.int32), 0), S - 1)
+    middle_y = tl.minimum(tl.maximum(w.to(tl.int32), 0), S - 1)
+    for dy in tl.static_range(-1, 2):
+        for dx in tl.static_range(-1, 2):
+            r, s = middle_y + dy, middle_x + dx
+            there = usable & (r >= 0) & (r < S) & (s >= 0) & (s < S)
+            place = depth + v.to(tl.int64) * S * S + r * S + s
+            near = tl.minimum(near, tl.load(place, mask=there, other=float("inf")))
+    seen = (z < near + margin) & (u > 1.0) & (u < size - 1.0) & (w > 1.0) & (w < size - 1.0)
+    seen = seen & (_bilinear(own, row, column, py, px, 9, S, usable) > 0.99) & usable
+    ramp = ramp * tl.load(compared + p, mask=inside, other=0.0)
+    tl.store(weight + out, tl.where(seen, ramp, 0.0), mask=inside)
 
 
 @kernel
 def _colours(colour, light, out, mask, c: tl.constexpr):
     value = tl.load(colour + 3 * out + c, mask=mask, other=0.0)
     return value - tl.load(light + 3 * out + c, mask=mask, other=0.0)
+
+
+@kernel
+def robust_mean(r, g, b, given, scale, ROUNDS: tl.constexpr):
+    """Of colours (views, texels): weights, mean of each channel, squared residuals over `scale` squared."""
+    w, inverse = given, 1.0 / (scale * scale)
+    squared = tl.zeros_like(given)
+    mr = tl.sum(squared, axis=0)
+    mg, mb = mr, mr
+    for i in tl.static_range(ROUNDS + 1):
+        total = tl.maximum(tl.sum(w, axis=0), 1e-9)
+        mr, mg, mb = tl.sum(w * r, axis=0), tl.sum(w * g, axis=0), tl.sum(w * b, axis=0)
+        mr, mg, mb = mr / total, mg / total, mb / total
+        dr, dg, db = r - mr[None, :], g - mg[None, :], b - mb[None, :]
+        squared = (dr * dr + dg * dg + db * db) * inverse
+        if i < ROUNDS:
+            rest = 1.0 / (1.0 + squared)
+            w = given * rest * rest
+    return w, mr, mg, mb, squared
 
 
 @kernel
@@ -124,20 +141,8 @@ def agree(
     g = _colours(colour, light, out, mask, 1)
     b = _colours(colour, light, out, mask, 2)
     given = tl.load(plain + out, mask=mask, other=0.0)
-    w, inverse = given, 1.0 / (scale * scale)
-    squared = tl.zeros((VP, BLOCK), tl.float32)
-    mr = tl.zeros((BLOCK,), tl.float32)
-    mg, mb = mr, mr
-    dr, dg, db = r, g, b
-    for i in tl.static_range(ROUNDS + 1):
-        total = tl.maximum(tl.sum(w, axis=0), 1e-9)
-        mr, mg, mb = tl.sum(w * r, axis=0), tl.sum(w * g, axis=0), tl.sum(w * b, axis=0)
-        mr, mg, mb = mr / total, mg / total, mb / total
-        dr, dg, db = r - mr[None, :], g - mg[None, :], b - mb[None, :]
-        squared = (dr * dr + dg * dg + db * db) * inverse
-        if i < ROUNDS:
-            rest = 1.0 / (1.0 + squared)
-            w = given * rest * rest
+    w, mr, mg, mb, squared = robust_mean(r, g, b, given, scale, ROUNDS)
+    dr, dg, db = r - mr[None, :], g - mg[None, :], b - mb[None, :]
     twice = tl.sum((given > 0).to(tl.int32), axis=0) >= 2
     w = tl.where(twice[None, :], w, 0.0)
     counted = tl.where(twice[None, :] & mask, given, 0.0)
@@ -155,42 +160,30 @@ def agree(
 
 @kernel
 def blocks(
-    columns, residual, weight, seen, flat, middle, square, V, P, SS,
-    KC: tl.constexpr, BLOCK: tl.constexpr,
+    columns, residual, weight, seen, out, V, P,
+    K: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gauss-Newton blocks and pulls of texels, laid into a square (KC KC + KC, S S) that is zero elsewhere.
-    middle (P, 3, KC): room for the columns' mean over the views."""
+    """Gauss-Newton blocks and pulls of texels, (K K + K, P), from columns (V, P, 3, K)."""
     # 64 bits: columns are as many as views, texels, 3 and channels together
     p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = p < P
-    total = tl.full((BLOCK,), 0.0, tl.float32)
-    share = 1.0 / tl.load(seen)
-    for v in range(V):
-        total += share * tl.load(weight + v * P + p, mask=inside, other=0.0)
-    whole = 1.0 / tl.maximum(total, 1e-12)
-    for e in tl.static_range(3 * KC):
-        value = tl.zeros((BLOCK,), tl.float32)
-        for v in range(V):
-            w = share * tl.load(weight + v * P + p, mask=inside, other=0.0)
-            value += w * tl.load(columns + (v * P + p) * 3 * KC + e, mask=inside, other=0.0)
-        tl.store(middle + p * 3 * KC + e, value * whole, mask=inside)
-    at = tl.load(flat + p, mask=inside, other=0)
-    for i in tl.static_range(KC):
-        pull = tl.zeros((BLOCK,), tl.float32)
-        for j in tl.static_range(i, KC):
-            value = tl.zeros((BLOCK,), tl.float32)
-            for c in tl.static_range(3):
-                mi = tl.load(middle + (3 * p + c) * KC + i, mask=inside, other=0.0)
-                mj = tl.load(middle + (3 * p + c) * KC + j, mask=inside, other=0.0)
-                for v in range(V):
-                    w = share * tl.load(weight + v * P + p, mask=inside, other=0.0)
-                    here = (v * P + p) * 3 + c
-                    ci = tl.load(columns + here * KC + i, mask=inside, other=0.0) - mi
-                    cj = tl.load(columns + here * KC + j, mask=inside, other=0.0) - mj
-                    value += w * ci * cj
-                    if j == i:
-                        pull += w * ci * tl.load(residual + here, mask=inside, other=0.0)
-            tl.store(square + (i * KC + j) * SS + at, value, mask=inside)
-            if j > i:
-                tl.store(square + (j * KC + i) * SS + at, value, mask=inside)
-        tl.store(square + (KC * KC + i) * SS + at, pull, mask=inside)
+    v, a = tl.arange(0, VP)[:, None, None], tl.arange(0, KP)[None, :, None]
+    there = (v < V) & (p < P)[None, None, :]
+    at = v * P + p[None, None, :]
+    w = tl.load(weight + at, mask=there, other=0.0) * (1.0 / tl.load(seen))
+    whole = tl.maximum(tl.sum(w, axis=0), 1e-12)
+    first, second = tl.arange(0, KP)[:, None, None], tl.arange(0, KP)[None, :, None]
+    gram = tl.zeros((KP, KP, BLOCK), tl.float32)
+    pull = tl.zeros((KP, BLOCK), tl.float32)
+    for c in tl.static_range(3):
+        own = tl.load(columns + (at * 3 + c) * K + a, mask=there & (a < K), other=0.0)
+        own = own - (tl.sum(w * own, axis=0) / whole)[None, :, :]
+        pull += tl.sum(w * own * tl.load(residual + at * 3 + c, mask=there, other=0.0), axis=0)
+        for b in tl.static_range(K):
+            other = tl.sum(tl.where(a == b, own, 0.0), axis=1)[:, None, :]
+            row = tl.sum(w * own * other, axis=0)
+            gram += tl.where(first == b, row[None, :, :], 0.0)
+    inside = (p < P)[None, None, :]
+    place = out + (first * K + second) * P + p[None, None, :]
+    tl.store(place, gram, mask=(first < K) & (second < K) & inside)
+    a = tl.arange(0, KP)[:, None]
+    tl.store(out + (K * K + a) * P + p[None, :], pull, mask=(a < K) & (p < P)[None, :])

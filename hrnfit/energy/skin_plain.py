@@ -16,7 +16,6 @@ from hrnfit.energy.shared_albedo import (
     consensus,
     read_texels,
 )
-from hrnfit.energy.texels import Texels
 
 
 def read_skin(
@@ -52,9 +51,8 @@ def agreement(
 
 
 def texel_equations(
-    columns: Float[Tensor, "V P 3 k"], agreed: Consensus, raster: Texels
-) -> Float[Tensor, "kk_k S S"]:
-    """`column_blocks` laid into the square: k k entries of the blocks, then the k of the gradient."""
+    columns: Float[Tensor, "V P 3 k"], agreed: Consensus
+) -> Float[Tensor, "kk_k P"]:
+    """`column_blocks`: k k entries of the blocks, then the k of the gradient."""
     hessian, gradient, _ = column_blocks(columns, agreed)
-    square = raster.square(torch.cat([hessian.flatten(1), gradient], dim=1))
-    return square.movedim(-1, 0).contiguous()
+    return torch.cat([hessian.flatten(1), gradient], dim=1).T

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from hrnfit.geometry.kept import kept_with
 from hrnfit.model.face_model import FaceModel
 from hrnfit.render.texture import uv_raster
 
@@ -47,6 +48,17 @@ class Texels:
         out = values.new_zeros(self.size**2, *values.shape[1:])
         out[self.flat] = values
         return out.view(self.size, self.size, *values.shape[1:])
+
+    @property
+    def places(self) -> Int[Tensor, "S S"]:
+        """Which texel stands where in the square, -1 outside the chart; int32, made once."""
+
+        def made() -> Tensor:
+            out = self.flat.new_full((self.size**2,), -1, dtype=torch.int32)
+            order = torch.arange(len(self.flat), dtype=torch.int32, device=out.device)
+            return out.index_copy(0, self.flat, order).view(self.size, self.size)
+
+        return kept_with(self.flat, ("texel places", self.size), made)
 
     def centres(self) -> Float[Tensor, "P 2"]:
         """UV of the texels."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from hrnfit.energy.shared_albedo import Consensus
 from hrnfit.energy.texels import Texels
 from hrnfit.solve.solver import Leaves
-from hrnfit.solve.stencil import gathered
+from hrnfit.solve.stencil import node_sums
 
 
 class BorderTensors(NamedTuple):
@@ -64,8 +64,7 @@ def border_equations(
     weight = agreed.weight / agreed.seen
     weighted = weight[..., None, None] * columns
     cross = torch.einsum("vpck,vpco,voq->pqk", centred, weighted, layout)
-    square = texels.square(cross.flatten(1)).movedim(-1, 0).contiguous()
-    coupling = gathered(square, ramps).double()
+    _, coupling = node_sums(cross.flatten(1).T, texels.places, ramps, 0)
     q, nodes = layout.shape[-1], coupling.shape[-1]
     wide = border.layout.double()
     own = torch.einsum("vpco,vpcr->vor", weighted, columns).double()

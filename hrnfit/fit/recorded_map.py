@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.energy import skin_plain
-from hrnfit.energy.light_field import light_field
+from hrnfit.energy.light_field import light_of_frames
 from hrnfit.energy.shared_albedo import Consensus, TexelViews, centred_columns
 from hrnfit.fit.border_tensors import BorderTensors, border_equations, packed, unpacked
 from hrnfit.fit.free_map import FreeMap
@@ -31,7 +31,7 @@ from hrnfit.render.rasterizer import Rasterizer
 from hrnfit.solve.gauss_newton import moved
 from hrnfit.solve.map_newton import MapEquations, solve_map_equations
 from hrnfit.solve.solver import Leaves
-from hrnfit.solve.stencil import Stencil, assembled, gathered
+from hrnfit.solve.stencil import Stencil, node_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +60,10 @@ class MapIteration:
         light = self._light(place, seen)
         agreed = on.agreement(seen, light, self.settings.kernel_scale)
         equations = self._equations(leaves, place, seen, agreed)
-        kept = (light, seen.weight, *_flat(equations))
+        kept = (light, *_flat(equations))
         here = self._energies(leaves, agreed)
         step = (damping, shrink)
-        report, candidate = self._attempt(leaves, light, seen.weight, equations, *step)
+        report, candidate = self._attempt(leaves, light, equations, *step)
         return torch.cat([here, report]), *candidate, *kept
 
     def again(
@@ -74,16 +74,14 @@ class MapIteration:
         rest: the leaves, then what `first` gave after the candidate and the light.
         """
         leaves = dict(zip(self.names, rest[: len(self.names)], strict=True))
-        weight, *parts = rest[len(self.names) :]
-        equations = self._unflat(tuple(parts))
-        report, candidate = self._attempt(leaves, light, weight, equations, damping, shrink)
+        equations = self._unflat(rest[len(self.names) :])
+        report, candidate = self._attempt(leaves, light, equations, damping, shrink)
         return report, *candidate
 
     def _attempt(
         self,
         leaves: Leaves,
         light: Tensor,
-        weight: Float[Tensor, "V P"],
         equations: MapEquations,
         damping: Tensor,
         shrink: Tensor,
@@ -125,11 +123,10 @@ class MapIteration:
         s = self.settings
         if s.offset <= 0:
             return torch.zeros_like(seen.colour)
-        normals_cam = place.normals[place.of_view] @ place.T_cam_head[:, :3, :3].mT
-        agree = skin_operations(normals_cam.device).agreement
-        return light_field(
-            seen, normals_cam, self.constants.texels, s.offset, s.kernel_scale, agree=agree
-        )
+        look = (place.normals, place.of_view, place.T_cam_head[:, :3])
+        agree = skin_operations(seen.colour.device).agreement
+        numbers = (self.constants.texels, s.offset, s.kernel_scale)
+        return light_of_frames(seen, *look, *numbers, agree=agree)
 
     def _energies(self, leaves: Leaves, agreed: Consensus) -> Float[Tensor, "3"]:
         """Data, smoothness, prior of the border."""
@@ -146,14 +143,14 @@ class MapIteration:
         c, k = self.constants, self.free.grid.channels
         columns = self._columns(place, seen)
         on = skin_operations(columns.device)
-        square = on.texel_equations(columns, agreed, c.texels)
-        nodes = self.free.grid.nodes
-        data = assembled(square[: k * k], c.ramps).view(9, k, k, nodes, nodes)
-        stencil = Stencil(data + c.regulariser.blocks, c.regulariser.form)
+        values, nodes = on.texel_equations(columns, agreed), self.free.grid.nodes
+        data, pull = node_sums(values, c.texels.places, c.ramps, k * k)
+        blocks = data.view(9, k, k, nodes, nodes) + c.regulariser.blocks
+        stencil = Stencil(blocks, c.regulariser.form)
         x = self._channels(leaves[self.names[0]])
-        gradient = gathered(square[k * k :], c.ramps).double() + c.regulariser(x[None])[0]
+        gradient = pull + c.regulariser(x[None])[0]
         if self.free.name == "deformation":
-            stencil.blocks[4] += self.views.sliding
+            blocks[4] += self.views.sliding
             gradient = gradient + self._pull(x)
         own = self._border_columns(leaves, place, seen)
         if own is None:

@@ -88,7 +88,9 @@ class Scene:
             while len(self._windows) >= MOST_WINDOWS:
                 self._windows.pop(next(iter(self._windows)))
             wide = reaching(boxes, side) if self.device.type == "cuda" and side < size else None
-            self._windows[side] = self.photographs.windows(*(wide or (boxes, side)), self.model.uv.dtype)
+            self._windows[side] = self.photographs.windows(
+                *(wide or (boxes, side)), self.model.uv.dtype
+            )
         return self._windows[side]
 
     @property

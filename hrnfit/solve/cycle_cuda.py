@@ -1,139 +1,210 @@
-"""The operations of `stencil.py` and `multigrid.py` by Triton kernels: a product is one launch instead of 77.
+"""A multigrid cycle by Triton kernels: `Multigrid` on a CUDA device, all levels of few nodes in one launch.
 
-Fixed launches, nothing read by the host; the laws and the tests' reference stand there. Imported only where a
-CUDA device is used.
+Fixed launches, nothing read by the host; the laws and the tests' reference stand in `multigrid.py`. Imported only
+where a CUDA device is used.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.geometry.launched import width_of
-from hrnfit.solve import stencil_kernels
+from hrnfit.solve import cycle_kernels, stencil_kernels
 from hrnfit.solve.chebyshev import Chebyshev
 from hrnfit.solve.stencil import Stencil
 
-
-def _block(nodes: int, k: int) -> int:
-    """Nodes per program: enough programs to fill the device."""
-    return width_of(32 if nodes <= 8192 or k > 4 else 128)
+SMALL = 256
+"""Nodes of the largest level that one program takes with all below it; a power of 4."""
 
 
-def _grid(nodes: int, block: int, sides: int) -> tuple[int, int]:
-    return ((nodes + block - 1) // block, sides)
+@dataclass(frozen=True)
+class CudaLevel:
+    """One level of many nodes, float32."""
+
+    blocks: Float[Tensor, "O k k H W"]
+    form: Float[Tensor, "25 H W"] | None
+    """None below the finest level, whose form is part of the blocks."""
+    inverse: Float[Tensor, "k k H W"]
+    """Of the node blocks."""
+    rule: Chebyshev
 
 
-def sizes_of(stencil: Stencil) -> dict[str, int]:
+@dataclass(frozen=True)
+class SmallLevels:
+    """The levels of few nodes, and the coarsest."""
+
+    packed: Float[Tensor, "26 r"]
+    """First 25 k k n n of each level, the form added, each after room for all before it (`room`); then the
+    inverses of their node blocks, likewise."""
+    count: int
+    """Levels above the coarsest."""
+    coarsest: Float[Tensor, "m m"]
+    """Dense inverse, unknowns in the order (channel, row, column)."""
+    rules: tuple[Chebyshev, Chebyshev]
+    """Of the first of these levels, and of those below."""
+
+    def __call__(self, right: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
+        """An approximate solution for each side."""
+        c, k, H, W = right.shape
+        M = len(self.coarsest)
+        out = torch.empty_like(right)
+        scratch = right.new_empty(c, 3, k * room(99) + padded(M))
+        (one, two), wide = self.rules, padded(k)
+        cycle_kernels.small[(c,)](
+            self.packed, self.packed[25], self.coarsest, right, scratch, out, H, W, M,
+            one.first, one.keep, one.second, two.first, two.keep, two.second,
+            K=k, KP=wide, LEVELS=self.count, CELLS=SMALL, BLOCK=width_of(max(16, 256 // wide)),
+            MP=padded(M), num_warps=16,
+        )  # fmt: skip
+        return out
+
+
+@dataclass(frozen=True)
+class CudaMultigrid:
+    """`Multigrid`, with the operator that it was made for."""
+
+    body: Stencil
+    """Float64."""
+    levels: tuple[CudaLevel, ...]
+    """Those of more than `SMALL` nodes, finest first."""
+    small: SmallLevels
+
+    def __call__(self, right: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
+        """As `Multigrid`."""
+        start = right
+        if self.levels:
+            level = self.levels[0]
+            start = level.rule.first * (level.inverse * right[:, None]).sum(2)
+        return self.begun(right.contiguous(), start.contiguous())
+
+    def begun(
+        self,
+        right: Float[Tensor, "c k H W"],
+        start: Float[Tensor, "c k H W"],
+        rest: Float[Tensor, "c k H W"] | None = None,
+        energy: Float[Tensor, "c G"] | None = None,
+    ) -> Float[Tensor, "c k H W"]:
+        """A cycle after the finest level's first step from zero, `start`; not read where all levels are small. Leaves the
+        product of the solution with `rest` in parts, as many as `programs` has."""
+        return self._cycle(0, right, start, rest, energy)
+
+    def _cycle(
+        self, i: int, right: Tensor, start: Tensor, rest: Tensor | None, energy: Tensor | None
+    ) -> Tensor:
+        if i == len(self.levels):
+            return self.small(right)
+        level, rule = self.levels[i], self.levels[i].rule
+        there = _smoothed(level, "second", right, start, start, start, rule.keep, rule.second)
+        below = self.levels[i + 1] if i + 1 < len(self.levels) else None
+        pulled, begun = _restricted(_residual(level, right, there), below)
+        coarse = self._cycle(i + 1, pulled, begun, None, None)
+        move = torch.empty_like(right)
+        there = _smoothed(level, "first", right, there, move, coarse, 0.0, rule.first)
+        if rest is None or energy is None:
+            return _smoothed(level, "second", right, there, move, there, rule.keep, rule.second)
+        return _smoothed(
+            level, "last", right, there, move, there, rule.keep, rule.second, rest, energy
+        )
+
+
+def padded(count: int) -> int:
+    """The next power of two."""
+    return 1 << (count - 1).bit_length()
+
+
+def reach(blocks: Float[Tensor, "O k k H W"]) -> int:
+    """Nodes that a stencil's blocks reach to each side."""
+    return 1 if len(blocks) == 9 else 2
+
+
+def room(level: int) -> int:
+    """Nodes kept for the small levels before one of them."""
+    return (4 * SMALL - 4 * (SMALL >> (2 * level))) // 3
+
+
+def nodes_at_once(nodes: int, values: int, most: int) -> int:
+    """Nodes of a program that holds so many values of each: few of them where a level has few, so that all
+    of the device has work."""
+    few = 8 if nodes <= 1024 else 16 if nodes <= 8192 else 128
+    return min(width_of(max(4, min(few, most // padded(values)))), max(16, padded(nodes)))
+
+
+def sizes_of(blocks: Float[Tensor, "O k k H W"]) -> dict[str, int]:
     """What every kernel that reads a stencil is told of its shape."""
-    if not (stencil.blocks.is_contiguous() and stencil.form.is_contiguous()):
+    if not blocks.is_contiguous():
         raise ValueError("stencil: expected contiguous blocks and form; take Stencil.to(dtype)")
-    count, k = stencil.blocks.shape[:2]
-    H, W = stencil.form.shape[1:]
+    k, _, H, W = blocks.shape[1:]
     return {
         "H": H,
         "W": W,
         "K": k,
-        "KP": 1 << (k - 1).bit_length(),
-        "REACH": 1 if count == 9 else 2,
-        "BLOCK": _block(H * W, k),
+        "KP": padded(k),
+        "REACH": reach(blocks),
+        "BLOCK": nodes_at_once(H * W, k, 64),
     }
+
+
+def programs(blocks: Float[Tensor, "O k k H W"]) -> int:
+    """Of each side, in kernels that read a stencil."""
+    sizes = sizes_of(blocks)
+    return -(-sizes["H"] * sizes["W"] // sizes["BLOCK"])
 
 
 def product(stencil: Stencil, maps: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
     """`Stencil.__call__`."""
-    maps = maps.contiguous()
-    out, sizes = torch.empty_like(maps), sizes_of(stencil)
-    grid = _grid(sizes["H"] * sizes["W"], sizes["BLOCK"], len(maps))
-    stencil_kernels.product[grid](
-        stencil.blocks, stencil.form, maps, out, **sizes, num_warps=warps_of(sizes)
+    maps, form = maps.contiguous(), stencil.form.contiguous()
+    out = torch.empty_like(maps)
+    stencil_kernels.product[(programs(stencil.blocks), len(maps))](
+        stencil.blocks, form, maps, out, **sizes_of(stencil.blocks)
     )
     return out
 
 
-def residual(stencil: Stencil, right: Tensor, maps: Tensor) -> Float[Tensor, "c k H W"]:
-    """right - A maps, float32."""
-    right, maps = right.contiguous(), maps.contiguous()
-    out, sizes = torch.empty_like(maps), sizes_of(stencil)
-    grid = _grid(sizes["H"] * sizes["W"], sizes["BLOCK"], len(maps))
-    stencil_kernels.residual[grid](
-        stencil.blocks, stencil.form, right, maps, out, **sizes, num_warps=warps_of(sizes)
-    )
-    return out
-
-
-def smoothed(
-    stencil: Stencil, inverse: Tensor, right: Tensor, start: Tensor | None, rule: Chebyshev
-) -> Float[Tensor, "c k H W"]:
-    """`multigrid.smoothed`."""
-    right, sizes = right.contiguous(), sizes_of(stencil)
-    inverse = inverse.contiguous()
-    start = None if start is None else start.contiguous()
-    grid = _grid(sizes["H"] * sizes["W"], sizes["BLOCK"], len(right))
-    move, out = torch.empty_like(right), torch.empty_like(right)
-    warps = warps_of(sizes)
-    if start is None:
-        own = {key: sizes[key] for key in ("H", "W", "K", "KP", "BLOCK")}
-        stencil_kernels.jacobi[grid](inverse, right, move, rule.first, **own, num_warps=warps)
-        there = move
-    else:
-        there = torch.empty_like(right)
-        stencil_kernels.step[grid](
-            stencil.blocks, stencil.form, inverse, right, start, move, there, move, 0.0, rule.first,
-            **sizes, FIRST=True, num_warps=warps,
-        )  # fmt: skip
-    stencil_kernels.step[grid](
-        stencil.blocks, stencil.form, inverse, right, there, move, out, move, rule.keep, rule.second,
-        **sizes, FIRST=False, num_warps=warps,
+def _smoothed(
+    level: CudaLevel,
+    kind: str,
+    right: Tensor,
+    x: Tensor,
+    move: Tensor,
+    coarse: Tensor,
+    keep: float,
+    share: float,
+    rest: Tensor | None = None,
+    energy: Tensor | None = None,
+) -> Tensor:
+    """A step of the smoother; see `cycle_kernels.smooth`. What a kind does not read or write is any tensor."""
+    out, blocks = torch.empty_like(x), level.blocks
+    cycle_kernels.smooth[(programs(blocks), len(x))](
+        blocks, blocks if level.form is None else level.form, level.inverse, right, x, coarse, move,
+        out, move, x if rest is None else rest, x if energy is None else energy, keep, share,
+        **sizes_of(blocks), FORMED=level.form is not None, KIND=kind,
     )  # fmt: skip
     return out
 
 
-def restricted(fine: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k h w"]:
-    """Transpose of `prolonged`."""
-    fine, (H, W) = fine.contiguous(), fine.shape[-2:]
+def _residual(level: CudaLevel, right: Tensor, x: Tensor) -> Tensor:
+    """right - A x."""
+    out, blocks = torch.empty_like(x), level.blocks
+    cycle_kernels.residual[(programs(blocks), len(x))](
+        blocks, blocks if level.form is None else level.form, right, x, out,
+        **sizes_of(blocks), FORMED=level.form is not None,
+    )  # fmt: skip
+    return out
+
+
+def _restricted(fine: Tensor, below: CudaLevel | None) -> tuple[Tensor, Tensor]:
+    """Right-hand sides of the next level, and its first step from zero unless it is a small one."""
+    c, k, H, W = fine.shape
     h, w = (H + 1) // 2, (W + 1) // 2
-    out = fine.new_empty(*fine.shape[:2], h, w)
-    block = _block(h * w, 1)
-    grid = _grid(h * w, block, out.shape[0] * out.shape[1])
-    stencil_kernels.restrict[grid](fine, out, H, W, h, w, BLOCK=block, num_warps=1)
-    return out
-
-
-def prolonged(
-    coarse: Float[Tensor, "c k h w"], maps: Float[Tensor, "c k H W"]
-) -> Float[Tensor, "c k H W"]:
-    """maps plus the interpolated coarse ones."""
-    (h, w), (H, W) = coarse.shape[-2:], maps.shape[-2:]
-    coarse, maps = coarse.contiguous(), maps.contiguous()
-    out = torch.empty_like(maps)
-    block = _block(H * W, 1)
-    grid = _grid(H * W, block, maps.shape[0] * maps.shape[1])
-    stencil_kernels.prolong[grid](coarse, maps, out, h, w, H, W, BLOCK=block, num_warps=1)
-    return out
-
-
-def solved_densely(inverse: Float[Tensor, "m m"], right: Tensor) -> Float[Tensor, "c k h w"]:
-    """The dense inverse times every side."""
-    m, inverse, right = len(inverse), inverse.contiguous(), right.contiguous()
-    out = torch.empty_like(right)
-    stencil_kernels.dense[(len(right),)](inverse, right, out, m, MP=1 << (m - 1).bit_length())
-    return out
-
-
-def inverted(blocks: Float[Tensor, "k k H W"]) -> Float[Tensor, "k k H W"]:
-    """`multigrid.inverted`."""
-    blocks = blocks.contiguous()
-    out, k = torch.empty_like(blocks), len(blocks)
-    nodes = blocks.shape[2] * blocks.shape[3]
-    block = width_of(32)
-    stencil_kernels.invert[_grid(nodes, block, 1)](
-        blocks, out, nodes, K=k, KP=1 << (k - 1).bit_length(), BLOCK=block, num_warps=1
-    )
-    return out
-
-
-def warps_of(sizes: dict[str, int]) -> int:
-    """One value per lane: a level has few nodes, and what hides the latency of loads is the number of lanes."""
-    return max(1, min(4, sizes["BLOCK"] * sizes["KP"] // 32))
+    out, start = (fine.new_empty(c, k, h, w) for _ in range(2))
+    block = nodes_at_once(h * w, k, 64)
+    cycle_kernels.restrict[(-(-h * w // block), c)](
+        fine, fine if below is None else below.inverse, out, start,
+        0.0 if below is None else below.rule.first, H, W,
+        K=k, KP=padded(k), BLOCK=block, BEGUN=below is not None,
+    )  # fmt: skip
+    return out, start

@@ -1,4 +1,4 @@
-"""The operations of a multigrid cycle in plain torch, for any device; `cycle_cuda.py` has them as kernels."""
+"""The operations of a multigrid cycle in plain torch, for any device; `cycle_kernels.py` has them as kernels."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.solve.multigrid import Ladder, Multigrid
 from hrnfit.solve.stencil import Stencil
 
@@ -45,11 +46,24 @@ def solve_map_equations(
 
     ladder: of the stencil's form. damping: relative, as in `solve_arrow`.
     """
-    body = equations.stencil.damped(damping * equations.stiffness)
     right = torch.cat([equations.gradient[None], equations.coupling])
-    solved, left = conjugate_gradients(body, right, Multigrid.of(body, ladder), rounds)
+    solved, left = _solved(equations, right, ladder, damping, rounds)
     change, others = _eliminated(equations, solved, damping)
     return change, others, left
+
+
+def _solved(
+    equations: MapEquations, right: Tensor, ladder: Ladder, damping: Tensor, rounds: int
+) -> tuple[Float[Tensor, "c k H W"], Float[Tensor, ""]]:
+    """The damped map for each right-hand side, and the largest relative residual that is left."""
+    if has_kernels(right.device):
+        from hrnfit.solve.gradients_cuda import stencil_gradients  # local: triton
+        from hrnfit.solve.hierarchy_cuda import hierarchy
+
+        grid = hierarchy(equations.stencil, equations.stiffness, damping, ladder)
+        return stencil_gradients(grid, right, rounds, TOLERANCE)
+    body = equations.stencil.damped(damping * equations.stiffness)
+    return conjugate_gradients(body, right, Multigrid.of(body, ladder), rounds)
 
 
 def conjugate_gradients(
@@ -61,13 +75,9 @@ def conjugate_gradients(
 ) -> tuple[Float[Tensor, "c k H W"], Float[Tensor, ""]]:
     """Hestenes & Stiefel 1952, c right-hand sides side by side; also the largest relative residual.
 
-    A fixed number of steps; a side that is solved to `tolerance` stands still for the rest.
+    A fixed number of steps; a side that is solved to `tolerance` stands still for the rest. `gradients_cuda.py` has the
+    same as kernels.
     """
-
-    if right.device.type == "cuda" and isinstance(operator, Stencil):
-        from hrnfit.solve.gradients_cuda import stencil_gradients  # local: triton
-
-        return stencil_gradients(operator, right, precondition, rounds, tolerance)
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).flatten(1).sum(1)[:, None, None, None]

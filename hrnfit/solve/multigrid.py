@@ -10,15 +10,22 @@ stiffest to the softest, conjugate gradients need 8 to 10 cycles for a relative 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.geometry.kept import kept_for_good
-from hrnfit.solve import cycle_plain
 from hrnfit.solve.chebyshev import Chebyshev
+from hrnfit.solve.cycle_plain import (
+    inverted,
+    prolonged,
+    residual,
+    restricted,
+    smoothed,
+    solved_densely,
+    transfer,
+)
 from hrnfit.solve.stencil import Stencil, offsets
 
 COARSEST = 64
@@ -40,16 +47,18 @@ class Ladder:
     dense: Int[Tensor, "_"]
     """Where the entries of the coarsest stencil (25, k, k, n, n) stand in its dense matrix; one past
     its end for those beyond the border."""
+    single: Float[Tensor, "25 D D"]
+    """The finest form in float32."""
 
     @staticmethod
     def of(form: Float[Tensor, "25 D D"], channels: int) -> Ladder:
         """For maps of `channels` values per node with this regulariser, on its device."""
         forms, products = [form.double()], []
         while (n := forms[-1].shape[-1]) > 1 and n * n * channels > COARSEST:
-            products.append(_products(cycle_plain.transfer(n)).to(form.device))
+            products.append(_products(transfer(n)).to(form.device))
             forms.append(_coarsened(forms[-1][:, None, None], products[-1])[:, 0, 0])
         dense = _dense_places(forms[-1].shape[-1], channels).to(form.device)
-        return Ladder(tuple(forms), tuple(products), dense)
+        return Ladder(tuple(forms), tuple(products), dense, forms[0].float())
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Multigrid:
-    """One symmetric V-cycle, float32."""
+    """One symmetric V-cycle, float32, in plain torch; `CudaMultigrid` is the same by kernels."""
 
     levels: tuple[Level, ...]
     coarsest: Float[Tensor, "n n"]
@@ -75,10 +84,9 @@ class Multigrid:
     def of(stencil: Stencil, ladder: Ladder) -> Multigrid:
         """The hierarchy under a float64 stencil whose form is the ladder's first."""
         levels, blocks = [], stencil.blocks
-        on = operations(blocks.device)
         for i, weights in enumerate(ladder.products):
             here = Stencil(blocks, ladder.forms[i]).to(torch.float32)
-            inverse = on.inverted(here.node_blocks())
+            inverse = inverted(here.node_blocks())
             levels.append(Level(here, inverse, RULES[min(i, 1)]))
             blocks = _coarsened(blocks, weights)
         matrix = _dense(Stencil(blocks, ladder.forms[-1]), ladder.dense)
@@ -91,23 +99,13 @@ class Multigrid:
         return self._cycle(residual, 0)
 
     def _cycle(self, right: Tensor, i: int) -> Tensor:
-        on = operations(right.device)
         if i == len(self.levels):
-            return on.solved_densely(self.coarsest, right)
+            return solved_densely(self.coarsest, right)
         level = self.levels[i]
         stencil, inverse = level.stencil, level.inverse
-        first = on.smoothed(stencil, inverse, right, None, level.rule)
-        below = self._cycle(on.restricted(on.residual(stencil, right, first)), i + 1)
-        return on.smoothed(stencil, inverse, right, on.prolonged(below, first), level.rule)
-
-
-def operations(device: torch.device) -> Any:
-    """The module of the cycle's operations on a device."""
-    if device.type == "cuda":
-        from hrnfit.solve import cycle_cuda  # local: triton
-
-        return cycle_cuda
-    return cycle_plain
+        first = smoothed(stencil, inverse, right, None, level.rule)
+        below = self._cycle(restricted(residual(stencil, right, first)), i + 1)
+        return smoothed(stencil, inverse, right, prolonged(below, first), level.rule)
 
 
 def _products(transfer: Float[Tensor, "n m"]) -> Float[Tensor, "m 5 4 5"]:

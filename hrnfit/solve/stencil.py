@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from hrnfit.geometry.device_kernels import has_kernels
 
 Matrix = Any
 """A scipy sparse matrix."""
@@ -105,6 +107,25 @@ def cell_ramps(nodes: int, per_node: int) -> Float[Tensor, "Q m 2"]:
     ramps[0] = torch.tensor([0.0, 1.0])
     ramps[-1] = torch.tensor([1.0, 0.0])
     return ramps
+
+
+def node_sums(
+    values: Float[Tensor, "e P"],
+    places: Int[Tensor, "S S"],
+    ramps: Float[Tensor, "Q m 2"],
+    pairs: int,
+) -> tuple[Float[Tensor, "9 p D D"], Float[Tensor, "s D D"]]:
+    """`assembled` of the first `pairs` values of P texels, and `gathered` of the others; float64.
+
+    places: which texel stands where in the square, -1 for none.
+    """
+    if has_kernels(values.device):
+        from hrnfit.solve.nodes_cuda import sums_at_nodes  # local: triton
+
+        return sums_at_nodes(values, places, ramps, pairs)
+    beside = torch.cat([values, values.new_zeros(len(values), 1)], dim=1)
+    square = beside[:, places.long()]  # -1 takes the zero
+    return assembled(square[:pairs], ramps), gathered(square[pairs:], ramps).double()
 
 
 def gathered(

@@ -11,7 +11,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 
-from hrnfit.energy import skin_cuda
+from hrnfit.energy import skin_cuda, skin_plain
 from hrnfit.energy.shared_albedo import (
     Consensus,
     TexelSource,
@@ -20,7 +20,6 @@ from hrnfit.energy.shared_albedo import (
     consensus,
     read_texels,
 )
-from hrnfit.energy.texels import Texels
 from hrnfit.geometry.rotation import rotation_exp
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -59,15 +58,11 @@ def test_reading_agrees_with_torch():
     size = torch.tensor(float(S), device=DEVICE)
     place = (K, motion, frame, head)
     mine = skin_cuda.read_skin(channels, size, *place, normals, depth, compared)
-    glance = skin_cuda.glance_at_skin(channels, *place, mine.weight)
     assert 0.1 < float((theirs.weight > 0).float().mean()) < 0.9
     assert torch.allclose(mine.colour, theirs.colour, atol=1e-3)
     assert torch.allclose(mine.weight, theirs.weight * compared, atol=1e-4)
     by_head = theirs.jacobian @ R[:, None]
     assert torch.allclose(mine.jacobian, by_head, atol=1e-3)
-    assert torch.equal(glance.colour, mine.colour)
-    assert torch.equal(glance.weight, mine.weight)
-    assert not glance.jacobian.any()
 
 
 @pytest.mark.parametrize("permuted", [(0, 1, 2), (2, 0, 1)])
@@ -83,15 +78,12 @@ def test_consensus_agrees_with_torch_however_its_input_lies_in_memory(permuted):
         assert torch.allclose(getattr(mine, name), getattr(theirs, name), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("k", [1, 3, 5])
 def test_blocks_agree_with_torch(k):
     seen, light, columns = seen_texels(), 0.1 * random(V, P, 3), random(V, P, 3, k)
     agreed: Consensus = consensus(seen, light, 0.6)
-    flat = (torch.arange(P, device=DEVICE) * 7) % 64
-    flat = torch.randperm(64, generator=torch.Generator().manual_seed(0))[:P].to(DEVICE)
-    corners = torch.zeros(P, 3, dtype=torch.int64, device=DEVICE)
-    raster = Texels(corners, corners.float(), flat, 8)
     hessian, gradient, _ = column_blocks(columns, agreed)
-    theirs = raster.square(torch.cat([hessian.flatten(1), gradient], dim=1)).movedim(-1, 0)
-    mine = skin_cuda.texel_equations(columns, agreed, raster)
+    theirs = torch.cat([hessian.flatten(1), gradient], dim=1).T
+    assert torch.allclose(skin_plain.texel_equations(columns, agreed), theirs)
+    mine = skin_cuda.texel_equations(columns, agreed)
     assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6)

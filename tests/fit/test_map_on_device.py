@@ -51,11 +51,13 @@ def test_what_looks_at_values_is_not_recorded(monkeypatch):
     assert not recordable(there)
 
 
-@pytest.mark.parametrize(("offset", "trial"), [(0.0, "anew"), (0.05, "anew"), (0.05, "held")])
-def test_deformation_is_that_of_the_cpu(offset, trial):
+@pytest.mark.parametrize(
+    ("offset", "sliding", "slack"), [(0.0, 0.0, 0.0), (0.05, 0.0, 0.0), (0.05, 3e-2, 0.01)]
+)
+def test_deformation_is_that_of_the_cpu(offset, sliding, slack):
     scene, state = truth_scene(torch.float64)
     start = with_map(state, 16)
-    settings = replace(SETTINGS, offset=offset, trial=trial)
+    settings = replace(SETTINGS, offset=offset, sliding=sliding, slack=slack)
     mine, theirs = both(scene, start, ("deformation",), settings)
     moved = (theirs.deformation - start.deformation).norm(dim=-1)
     apart = (mine.deformation - theirs.deformation).norm(dim=-1)
@@ -100,6 +102,7 @@ def test_a_device_gives_what_the_cpu_gives_and_records_once(free):
         rasterizer=rasterizer("cuda", device),
         device=device,
         _windows={},
+        _sources=[],
     )
     settings = replace(SETTINGS, steps=3)
     theirs, _ = solve_map(scene, start, free, settings)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from hrnfit.fit.map_stage import MapSettings, _Problem, solve_map
 from hrnfit.fit.scene import Scene
-from hrnfit.fit.shared_skin import SharedSkin
 from hrnfit.geometry.rotation import pose_matrix, rigid_inverse
 from hrnfit.state import FaceState, Sharing
 from tests.fit.small_scene import (
@@ -366,30 +365,3 @@ def test_texels_that_do_not_fit_the_map_are_named():
     scene, state = truth_scene()
     with pytest.raises(ValueError, match="even multiple of the map's 64 nodes"):
         solve_map(scene, state, ("deformation",), replace(SOLVE, texels=100))
-
-
-@pytest.mark.parametrize(
-    ("trial", "free", "held"),
-    [
-        ("anew", ("deformation",), False),
-        ("held", ("deformation",), True),
-        ("held", ("deformation", "pose"), False),  # moving heads exchange what is seen
-    ],
-)
-def test_what_a_step_is_tried_on(monkeypatch, trial, free, held):
-    looks, inner = [], SharedSkin.look
-
-    def look(self, state, height=None, visible=None):
-        looks.append(visible is not None)
-        return inner(self, state, height, visible)
-
-    monkeypatch.setattr(SharedSkin, "look", look)
-    scene, state = truth_scene()
-    settings = replace(SOLVE, trial=trial, steps=1)
-    solve_map(scene, with_map(state, 24), free, settings, torch.full((3,), 0.1))
-    assert looks[:2] == [False, held]  # the proposal, and its first trial
-
-
-def test_an_unknown_trial_is_named():
-    with pytest.raises(ValueError, match=r"trial: 'never'.*anew, held"):
-        replace(SOLVE, trial="never")
