@@ -20,6 +20,7 @@ from hrnfit.fit.albedo_solve import (
     COARSE,
     AppearanceSettings,
     albedo_modes,
+    albedo_of,
     lit,
     shaded,
     solve_albedo,
@@ -29,6 +30,7 @@ from hrnfit.fit.albedo_solve import (
 from hrnfit.fit.light_solve import solve_light
 from hrnfit.fit.model_constants import constants_of
 from hrnfit.fit.scene import Scene
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.model.face_model import FaceModel
 from hrnfit.render.shade import sh_basis
@@ -74,6 +76,8 @@ def _alternated(
     light: Float[Tensor, "G 9 3"],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Light, albedo coefficients and offset map; in shapes that depend on no value."""
+    if has_kernels(colour.device) and colour.dtype == torch.float32:
+        return _by_kernels(model, modes, texels, settings, colour, weight, normals, row, light)
     resolution, basis = texels.size, sh_basis(normals)
     coefficients = torch.zeros(len(modes), dtype=light.dtype, device=light.device)
     mean = model.albedo(coefficients)
@@ -90,6 +94,37 @@ def _alternated(
     used = texels.square(torch.ones_like(texels.flat, dtype=torch.bool))
     known = enough.sum(0) > 0.05
     return light, coefficients, spread_offset(albedo, model_albedo, known, texels, used)
+
+
+def _by_kernels(
+    model: FaceModel,
+    modes: Float[Tensor, "A s s 3"],
+    texels: Texels,
+    settings: AppearanceSettings,
+    colour: Float[Tensor, "V P 3"],
+    weight: Float[Tensor, "V P"],
+    normals: Float[Tensor, "V P 3"],
+    row: Tensor,
+    light: Float[Tensor, "G 9 3"],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_alternated` by kernels of our own."""
+    from hrnfit.fit.appearance_cuda import albedo_sums, fitted_coefficients  # local: triton
+
+    basis, design = sh_basis(normals).contiguous(), modes.flatten(1).T.contiguous()
+    coefficients = torch.zeros(len(modes), dtype=light.dtype, device=light.device)
+    mean = model.albedo(coefficients)
+    small = resized_map(mean, COARSE)
+    model_albedo = albedo = texels_of(resized_map(mean, texels.size), texels.flat)
+    seen = weight.sum(0)
+    for _ in range(ROUNDS):
+        light = solve_light(colour, weight, basis, albedo, row, light, settings.light_ridge)
+        sums = albedo_sums(colour, weight, basis, light, row, texels, settings.least_shading)
+        coefficients = fitted_coefficients(sums, small, design, settings)
+        full = resized_map(model.albedo(coefficients), texels.size)
+        model_albedo = texels_of(full, texels.flat)
+        albedo, seen = albedo_of(sums.top, sums.bottom, model_albedo), sums.seen
+    used = texels.square(torch.ones_like(texels.flat, dtype=torch.bool))
+    return light, coefficients, spread_offset(albedo, model_albedo, seen > 0.05, texels, used)
 
 
 @torch.no_grad()
