@@ -134,12 +134,20 @@ def ratio(
     lists (P, 3) and as planes of the UV square (6, S2), and the weights that count (seen)."""
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = p < P
-    t0, t1, t2 = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
+    t0, t1, t2 = (
+        tl.zeros((BLOCK,), tl.float32),
+        tl.zeros((BLOCK,), tl.float32),
+        tl.zeros((BLOCK,), tl.float32),
+    )
     b0, b1, b2 = t0, t0, t0
     total = t0
     for v in range(V):
         g = tl.load(row + v)
-        s0, s1, s2 = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
+        s0, s1, s2 = (
+            tl.zeros((BLOCK,), tl.float32),
+            tl.zeros((BLOCK,), tl.float32),
+            tl.zeros((BLOCK,), tl.float32),
+        )
         for k in tl.static_range(9):
             y = tl.load(basis + 9 * (v * P + p) + k, mask=mask, other=0.0)
             s0 += y * tl.load(light + (g * 9 + k) * 3)

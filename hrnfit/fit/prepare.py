@@ -80,7 +80,7 @@ def prepare(
     found = landmark_views(views, model)
     check_rig(found)
     focal_known = [view.focal_known for view in views]
-    start = initialize(views, model, focal_known, recipe.start, found)
+    start = initialize(views, model, focal_known, recipe.start, found, device)
     fates = _without_landmarks(views, start)
     left_out = {*start.dropped, *(name for name, fate in fates.items() if fate == BLIND)}
     kept = [i for i, view in enumerate(views) if view.name not in left_out]

@@ -23,7 +23,9 @@ def device_fill(
     pace: float,
 ) -> Float[Tensor, "H W K"]:
     """Known texels unchanged, the other used ones filled, 0 off the chart. Allocates 4/3 of two maps."""
-    return _filled(values.contiguous(), (known & used).to(torch.int8), used.to(torch.int8), sweeps, pace)
+    return _filled(
+        values.contiguous(), (known & used).to(torch.int8), used.to(torch.int8), sweeps, pace
+    )
 
 
 def _filled(values: Tensor, known: Tensor, used: Tensor, sweeps: int, pace: float) -> Tensor:
@@ -55,9 +57,7 @@ def _relax(maps: Tensor, known: Tensor, used: Tensor, sweeps: int, pace: float) 
     half = H * ((W + 1) // 2)
     if H * W <= ONE_PROGRAM:
         width = width_of(1024)
-        kernels.sweeps[(1,)](
-            maps, known, used, H, W, pace, sweeps, K=K, BLOCK=width, num_warps=16
-        )
+        kernels.sweeps[(1,)](maps, known, used, H, W, pace, sweeps, K=K, BLOCK=width, num_warps=16)
         return
     block = width_of(128)
     for _ in range(sweeps):

@@ -95,7 +95,9 @@ def _swept(maps, known, used, i, mask, H, W, pace, K: tl.constexpr):
     free = free & (count > 0)
     for k in tl.static_range(K):
         at = maps + i * K + k
-        total = tl.load(at - W * K, mask=above, other=0.0) + tl.load(at + W * K, mask=below, other=0.0)
+        total = tl.load(at - W * K, mask=above, other=0.0) + tl.load(
+            at + W * K, mask=below, other=0.0
+        )
         total += tl.load(at - K, mask=left, other=0.0) + tl.load(at + K, mask=right, other=0.0)
         own = tl.load(at, mask=free, other=0.0)
         tl.store(at, own + pace * (total / tl.maximum(count, 1) - own), mask=free)

@@ -92,7 +92,8 @@ class LevenbergMarquardt:
         layout = Layout.of(leaves)
         x = layout.pack(leaves).detach()
         shapes, limits = tuple(layout.shapes.items()), tuple((bounds or {}).items())
-        box = Box(*_limits(shapes, limits, x.dtype, x.device), _bounded(shapes, limits, x.device))
+        lowest, highest = _limits(shapes, limits, x.dtype, x.device).unbind()
+        box = Box(lowest, highest, _bounded(shapes, limits, x.device))
         law = Law(self.max_steps, self.damping, self.max_damping, self.tolerance)
         found = minimize_queued(problem, x, box, law)
         steps = len(found.energies) - 1

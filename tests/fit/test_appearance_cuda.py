@@ -43,7 +43,7 @@ def test_light(step, generator):
 
 
 def test_a_light_without_evidence_is_dark(generator):
-    colour, weight, basis, albedo, light = noisy(generator)
+    colour, weight, basis, albedo, _ = noisy(generator)
     weight[1] = 0.0
     ours = device_light(colour, weight, basis, albedo, ROW, 2, 1e-3, 1, ROBUST_ROUNDS)
     assert torch.equal(ours[1], torch.zeros(9, 3))
@@ -52,7 +52,9 @@ def test_a_light_without_evidence_is_dark(generator):
 def grid(size: int) -> Texels:
     """Most of a square, without its first row."""
     flat = torch.arange(size, size * size)
-    return Texels(torch.zeros(len(flat), 3, dtype=torch.long), torch.zeros(len(flat), 3), flat, size)
+    return Texels(
+        torch.zeros(len(flat), 3, dtype=torch.long), torch.zeros(len(flat), 3), flat, size
+    )
 
 
 def test_sums_and_coefficients(generator):
