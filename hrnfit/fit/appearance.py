@@ -57,7 +57,7 @@ def fit_appearance(
     make = partial(albedo_modes, model, COARSE)
     modes = constants_of(model).once(("albedo modes", COARSE), make, model.uv.device)
     solve = partial(_alternated, model, modes, scene.texels(resolution), settings)
-    row = scene.sharing.light.to(colour.device)
+    row = scene.rows.light
     key = ("appearance", id(model), resolution, settings)
     found = replayed(key, solve, (colour, weight, normals, row, state.light))
     light, coefficients, offset = (x.clone() for x in found)  # the next replay overwrites them
@@ -140,7 +140,7 @@ def with_albedo(
     own = resized_map(scene.model.albedo(state.albedo), resolution)
     colour, weight, normals = _observed(scene, state, size, resolution)
     texels = texels_of(full, scene.texels(resolution).flat)
-    row, ridge = scene.sharing.light.to(colour.device), AppearanceSettings().light_ridge
+    row, ridge = scene.rows.light, AppearanceSettings().light_ridge
     light = solve_light(colour, weight, sh_basis(normals), texels, row, state.light, ridge)
     return state.replace(albedo_map=full - own, light=light)
 
@@ -168,7 +168,7 @@ def look_linear(
     zero = torch.zeros_like(images)
     source = TexelSource(torch.cat([images, zero, zero, windows.masks[:, None]], dim=1))
     prediction = scene.predict(state, size)
-    texels, frame = scene.texels(resolution), scene.sharing.frame
+    texels, frame = scene.texels(resolution), scene.rows.frame
     world = texels.interpolate(prediction.vertices_world)[frame]
     normals = texels.interpolate(vertex_normals(prediction.vertices_world, scene.model.faces))
     normals = (normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9))[frame]

@@ -99,7 +99,7 @@ def fused_displacement(
     size = state.displacement.shape[-1]
     texels = scene.texels(size)
     seen, _ = look_linear(scene, state, 512, size)
-    maps = state.displacement[scene.sharing.displacement.to(state.displacement.device)]
+    maps = state.displacement[scene.rows.displacement]
     # 40 sweeps of each level are 3,000 launches
     fused = replayed(("fuse", size), partial(_fused, size), (maps, seen.weight, texels.flat))
     return fused[0].clone(), fused[1].clone()

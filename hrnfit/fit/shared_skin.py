@@ -110,7 +110,7 @@ class SharedSkin:
         turned away now.
         """
         prediction = self._scene.predict(state, self._settings.size)
-        texels, frame = self.texels, self._scene.sharing.frame
+        texels, frame = self.texels, self._scene.rows.frame
         vertices = prediction.vertices_head
         head = texels.interpolate(vertices)[frame]
         normals = texels.interpolate(vertex_normals(vertices, self._scene.model.faces))
@@ -185,6 +185,10 @@ class LocalShape(NamedTuple):
     def only(self, rows: Int[Tensor, "K"]) -> LocalShape:
         """At some of the texels."""
         return LocalShape(*(part[rows] for part in self))
+
+    def double(self) -> LocalShape:
+        """In float64."""
+        return LocalShape(*(part.double() for part in self))
 
 
 def local_shape(

@@ -198,5 +198,16 @@ def rebase(
 ) -> tuple[Float[Tensor, "*B 6"], Float[Tensor, "*B 4 4"]]:
     """The same pose with a zero tangent: (zeros, new reference), its rotation made orthonormal."""
     pose = pose_matrix(tangent, reference)
-    U, _, Vh = torch.linalg.svd(pose[..., :3, :3])  # removes drift over many re-basings
-    return torch.zeros_like(tangent), rigid_matrix(U @ Vh, pose[..., :3, 3])
+    rotation = _orthonormal(pose[..., :3, :3])  # removes drift over many re-basings
+    return torch.zeros_like(tangent), rigid_matrix(rotation, pose[..., :3, 3])
+
+
+def _orthonormal(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
+    """The nearest rotation to what is almost one. On a device by Newton's iteration for the polar factor
+    (Higham 1986), of which three steps take an error of 0.01 to 1e-16: a decomposition waits for the host."""
+    if rotation.device.type == "cpu":
+        U, _, Vh = torch.linalg.svd(rotation)
+        return U @ Vh
+    for _ in range(3):
+        rotation = 1.5 * rotation - 0.5 * rotation @ (rotation.mT @ rotation)
+    return rotation
