@@ -7,6 +7,7 @@ between stages. No leaf knows its resolution in advance; shapes come from the re
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -93,24 +94,24 @@ def zero_state(
     displacement: int = 256,
     albedo_map: int = 512,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> FaceState:
     """The mean face at the origin under white ambient light, for the given sizes and sharing."""
     views, frames = sharing.n_views, sharing.n_frames
-    lights = int(sharing.light.max()) + 1
-    light = torch.zeros(lights, 9, 3, dtype=dtype)
+    lights, rows = (int(row.max()) + 1 for row in (sharing.light, sharing.displacement))
+    light = torch.zeros(lights, 9, 3, dtype=dtype, device=device)
     light[:, 0] = 1.0
+    zeros = partial(torch.zeros, dtype=dtype, device=device)
     return FaceState(
-        identity=torch.zeros(identity, dtype=dtype),
-        expression=torch.zeros(frames, expression, dtype=dtype),
-        albedo=torch.zeros(albedo, dtype=dtype),
-        pose=torch.zeros(frames, 6, dtype=dtype),
-        pose_reference=torch.eye(4, dtype=dtype).repeat(frames, 1, 1),
-        camera=torch.zeros(views, 6, dtype=dtype),
-        log_focal=torch.zeros(views, dtype=dtype),
-        deformation=torch.zeros(deformation, deformation, 3, dtype=dtype),
-        displacement=torch.zeros(
-            int(sharing.displacement.max()) + 1, displacement, displacement, dtype=dtype
-        ),
+        identity=zeros(identity),
+        expression=zeros(frames, expression),
+        albedo=zeros(albedo),
+        pose=zeros(frames, 6),
+        pose_reference=torch.eye(4, dtype=dtype, device=device).repeat(frames, 1, 1),
+        camera=zeros(views, 6),
+        log_focal=zeros(views),
+        deformation=zeros(deformation, deformation, 3),
+        displacement=zeros(rows, displacement, displacement),
         light=light,
-        albedo_map=torch.zeros(albedo_map, albedo_map, 3, dtype=dtype),
+        albedo_map=zeros(albedo_map, albedo_map, 3),
     )

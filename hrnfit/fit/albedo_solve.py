@@ -56,8 +56,14 @@ def solve_albedo(
 ) -> Float[Tensor, "P 3"]:
     """Per-texel least squares with a whisper of the model's albedo, which decides where none sees."""
     w = lit(weight, shading, settings)[..., None]
-    top = (w * shading * colour).sum(0) + 1e-3 * prior
-    return (top / ((w * shading.square()).sum(0) + 1e-3)).clamp(0.0, 1.5)
+    return albedo_of((w * shading * colour).sum(0), (w * shading.square()).sum(0), prior)
+
+
+def albedo_of(
+    top: Float[Tensor, "P 3"], bottom: Float[Tensor, "P 3"], prior: Float[Tensor, "P 3"]
+) -> Float[Tensor, "P 3"]:
+    """The ratio of weighted shading times colour and its square, with the whisper of the prior."""
+    return ((top + 1e-3 * prior) / (bottom + 1e-3)).clamp(0.0, 1.5)
 
 
 def albedo_modes(model: FaceModel, size: int) -> Float[Tensor, "A S S 3"]:
@@ -87,9 +93,16 @@ def solve_coefficients(
     design = basis.flatten(1)
     share = small_w.flatten() / small_w.sum().clamp_min(1e-9)
     system = (design * share) @ design.T
+    return coefficients_of(system, (design * share) @ target, settings)
+
+
+def coefficients_of(
+    system: Float[Tensor, "A A"], right: Float[Tensor, "A"], settings: AppearanceSettings
+) -> Float[Tensor, "A"]:
+    """Coefficients from their normal equations, whose weights sum to 1."""
     # The ridge is in units of a visible albedo error of 0.1.
-    ridge = settings.coefficient_ridge * 0.01 * torch.eye(len(design), device=system.device)
-    return solve_definite(system + ridge.to(system), ((design * share) @ target)[:, None])[:, 0]
+    ridge = settings.coefficient_ridge * 0.01 * torch.eye(len(system), device=system.device)
+    return solve_definite(system + ridge.to(system), right[:, None])[:, 0]
 
 
 def spread_offset(

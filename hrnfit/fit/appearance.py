@@ -20,6 +20,7 @@ from hrnfit.fit.albedo_solve import (
     COARSE,
     AppearanceSettings,
     albedo_modes,
+    albedo_of,
     lit,
     shaded,
     solve_albedo,
@@ -29,6 +30,7 @@ from hrnfit.fit.albedo_solve import (
 from hrnfit.fit.light_solve import solve_light
 from hrnfit.fit.model_constants import constants_of
 from hrnfit.fit.scene import Scene
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.model.face_model import FaceModel
 from hrnfit.render.shade import sh_basis
@@ -55,7 +57,7 @@ def fit_appearance(
     make = partial(albedo_modes, model, COARSE)
     modes = constants_of(model).once(("albedo modes", COARSE), make, model.uv.device)
     solve = partial(_alternated, model, modes, scene.texels(resolution), settings)
-    row = scene.sharing.light.to(colour.device)
+    row = scene.rows.light
     key = ("appearance", id(model), resolution, settings)
     found = replayed(key, solve, (colour, weight, normals, row, state.light))
     light, coefficients, offset = (x.clone() for x in found)  # the next replay overwrites them
@@ -74,6 +76,8 @@ def _alternated(
     light: Float[Tensor, "G 9 3"],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Light, albedo coefficients and offset map; in shapes that depend on no value."""
+    if has_kernels(colour.device) and colour.dtype == torch.float32:
+        return _by_kernels(model, modes, texels, settings, colour, weight, normals, row, light)
     resolution, basis = texels.size, sh_basis(normals)
     coefficients = torch.zeros(len(modes), dtype=light.dtype, device=light.device)
     mean = model.albedo(coefficients)
@@ -92,6 +96,37 @@ def _alternated(
     return light, coefficients, spread_offset(albedo, model_albedo, known, texels, used)
 
 
+def _by_kernels(
+    model: FaceModel,
+    modes: Float[Tensor, "A s s 3"],
+    texels: Texels,
+    settings: AppearanceSettings,
+    colour: Float[Tensor, "V P 3"],
+    weight: Float[Tensor, "V P"],
+    normals: Float[Tensor, "V P 3"],
+    row: Tensor,
+    light: Float[Tensor, "G 9 3"],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_alternated` by kernels of our own."""
+    from hrnfit.fit.appearance_cuda import albedo_sums, fitted_coefficients  # local: triton
+
+    basis, design = sh_basis(normals).contiguous(), modes.flatten(1).T.contiguous()
+    coefficients = torch.zeros(len(modes), dtype=light.dtype, device=light.device)
+    mean = model.albedo(coefficients)
+    small = resized_map(mean, COARSE)
+    model_albedo = albedo = texels_of(resized_map(mean, texels.size), texels.flat)
+    seen = weight.sum(0)
+    for _ in range(ROUNDS):
+        light = solve_light(colour, weight, basis, albedo, row, light, settings.light_ridge)
+        sums = albedo_sums(colour, weight, basis, light, row, texels, settings.least_shading)
+        coefficients = fitted_coefficients(sums, small, design, settings)
+        full = resized_map(model.albedo(coefficients), texels.size)
+        model_albedo = texels_of(full, texels.flat)
+        albedo, seen = albedo_of(sums.top, sums.bottom, model_albedo), sums.seen
+    used = texels.square(torch.ones_like(texels.flat, dtype=torch.bool))
+    return light, coefficients, spread_offset(albedo, model_albedo, seen > 0.05, texels, used)
+
+
 @torch.no_grad()
 def with_albedo(
     scene: Scene, state: FaceState, albedo: Float[Tensor, "H H 3"], size: int = 256
@@ -105,7 +140,7 @@ def with_albedo(
     own = resized_map(scene.model.albedo(state.albedo), resolution)
     colour, weight, normals = _observed(scene, state, size, resolution)
     texels = texels_of(full, scene.texels(resolution).flat)
-    row, ridge = scene.sharing.light.to(colour.device), AppearanceSettings().light_ridge
+    row, ridge = scene.rows.light, AppearanceSettings().light_ridge
     light = solve_light(colour, weight, sh_basis(normals), texels, row, state.light, ridge)
     return state.replace(albedo_map=full - own, light=light)
 
@@ -133,7 +168,7 @@ def look_linear(
     zero = torch.zeros_like(images)
     source = TexelSource(torch.cat([images, zero, zero, windows.masks[:, None]], dim=1))
     prediction = scene.predict(state, size)
-    texels, frame = scene.texels(resolution), scene.sharing.frame
+    texels, frame = scene.texels(resolution), scene.rows.frame
     world = texels.interpolate(prediction.vertices_world)[frame]
     normals = texels.interpolate(vertex_normals(prediction.vertices_world, scene.model.faces))
     normals = (normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9))[frame]

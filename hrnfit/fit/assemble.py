@@ -20,6 +20,7 @@ from hrnfit.fit.photographs import started_photograph
 from hrnfit.fit.result import FitResult, Maps, StageReport
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.strayed import STRAYED, landmark_errors, landmark_extent, shares
+from hrnfit.fit.to_host import brought
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.shade import safe_normalize
@@ -47,14 +48,14 @@ def assemble(
     operator = scene.operator(state.deformation.shape[0])
     meshes = level_meshes(scene.model, state, operator, fused)
     residuals = view_residuals(scene, state)
-    state = state.to("cpu")
+    state, fused, confidence, albedo, normal = brought((state, fused, confidence, albedo, normal))
     maps = Maps(
         deformation=state.deformation,
-        displacement=fused.cpu(),
+        displacement=fused,
         displacement_views=state.displacement,
-        confidence=confidence.cpu(),
-        albedo=albedo.cpu(),
-        normal=normal.cpu(),
+        confidence=confidence,
+        albedo=albedo,
+        normal=normal,
     )
     return FitResult(
         state=state,
@@ -99,7 +100,7 @@ def fused_displacement(
     size = state.displacement.shape[-1]
     texels = scene.texels(size)
     seen, _ = look_linear(scene, state, 512, size)
-    maps = state.displacement[scene.sharing.displacement.to(state.displacement.device)]
+    maps = state.displacement[scene.rows.displacement]
     # 40 sweeps of each level are 3,000 launches
     fused = replayed(("fuse", size), partial(_fused, size), (maps, seen.weight, texels.flat))
     return fused[0].clone(), fused[1].clone()

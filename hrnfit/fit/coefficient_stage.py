@@ -197,8 +197,7 @@ class _Problem:
 
     def refresh(self, leaves: Leaves) -> None:
         """Look at visibility and the light field anew."""
-        look = self._skin.relight(self._skin.look(self.state_with(leaves)))
-        self._visible = look.seen.weight
+        self._visible = self._skin.refreshed(self.state_with(leaves))
 
     def round(self) -> SkinRound:
         """What stands still until the next `refresh`, for a linear model."""

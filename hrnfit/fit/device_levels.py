@@ -22,6 +22,7 @@ from torch import Tensor
 from hrnfit.fit.model_constants import constants_of
 from hrnfit.fit.result import MeshLevel
 from hrnfit.fit.surface_landmarks import subdivided_landmarks
+from hrnfit.fit.to_host import brought
 from hrnfit.geometry.loop_subdivision import loop_matrix
 from hrnfit.geometry.mesh import distinct_pairs, subdivide, vertex_normals
 from hrnfit.geometry.row_table import RowTable
@@ -62,7 +63,7 @@ class Topology:
     def meshes(self, name: str, vertices: Float[Tensor, "T N 3"]) -> list[MeshLevel]:
         """Meshes on the CPU of vertices on the device, one per frame."""
         normals, points = vertex_normals(vertices, self.faces), self.points.on(vertices)
-        on_host = [x.cpu().unbind(0) for x in (vertices, normals, points)]
+        on_host = [x.unbind(0) for x in brought((vertices, normals, points))]
         sizes = list(self.points.counts.values())
         return [
             MeshLevel(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hrnfit.fit.model_constants import map_operator, once
 from hrnfit.fit.surface_points import corners_of
+from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.deformation import DeformationOperator
 from hrnfit.model.face_model import FaceModel
@@ -65,6 +66,13 @@ def _replayed(
     return replayed(("face place", what, id(model)), function, inputs)
 
 
+def sharing_on(sharing: Sharing, device: torch.device) -> Sharing:
+    """The rows on a device, sent once in the life of the sharing."""
+    if device.type == "cpu":
+        return sharing.to(device)
+    return kept_with(sharing.frame, ("on", device), lambda: sharing.to(device))
+
+
 def _shape_leaves(state: FaceState) -> tuple[Tensor, ...]:
     return state.identity, state.expression, state.deformation, state.pose, state.pose_reference
 
@@ -73,7 +81,7 @@ def _inputs(
     model: FaceModel, state: FaceState, sharing: Sharing, photographs: WindowSource
 ) -> tuple[Tensor, ...]:
     own = (*_shape_leaves(state), state.camera, state.log_focal)
-    frame = sharing.frame.to(model.uv.device)
+    frame = sharing_on(sharing, model.uv.device).frame
     return (*(leaf.detach() for leaf in own), photographs.K, photographs.T_cam_world, frame)
 
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.geometry.definite import factor_or_nan
+from hrnfit.geometry.definite import factor_or_nan, inverse_of_lower
 
 
 def matern(points: Float[Tensor, "P 3"], deviation: float, reach: float) -> Float[Tensor, "P P"]:
@@ -85,9 +85,7 @@ class InvertedRoot:
     @staticmethod
     def of(covariance: Float[Tensor, "P P"]) -> InvertedRoot:
         """Without waiting for the device: the matrix is positive definite by its noise."""
-        factor = factor_or_nan(covariance)
-        eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-        return InvertedRoot(torch.linalg.solve_triangular(factor, eye, upper=False))
+        return InvertedRoot(inverse_of_lower(factor_or_nan(covariance)))
 
     def solved(self, residual: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
         return self.whitening.T @ (self.whitening @ residual)

@@ -22,6 +22,7 @@ from hrnfit.fit.frame_pose import frame_pose, inconsistent_view
 from hrnfit.fit.landmark_group import GroupedProblem
 from hrnfit.fit.landmark_problem import LandmarkProblem, LandmarkStart, is_measured
 from hrnfit.fit.landmark_views import LandmarkView, landmark_views, relinearised
+from hrnfit.fit.queued_landmarks import landmark_solution
 from hrnfit.fit.sliding_jaw import with_sliding_jaw
 from hrnfit.geometry.rotation import rebase
 from hrnfit.model.face_model import FaceModel
@@ -32,6 +33,7 @@ from hrnfit.solve.solver import Leaves
 
 log = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 EXPANSIONS = 2
 """Times that a model with joints is linearised in one solve. On exact landmarks of a jaw open by 15 degrees
 and a neck turned by 10, one per solve leaves 0.2 mm, two leave 0.001."""
@@ -60,11 +62,12 @@ def initialize(
     focal_known: Sequence[bool] | None = None,
     settings: LandmarkStart | None = None,
     found: Sequence[LandmarkView] | None = None,
+    device: torch.device = CPU,
 ) -> Start:
     """Start of all frames of the views on a model.
 
     focal_known: per view, whether an uncalibrated camera's focal length is trusted (EXIF). found: the views'
-    `landmark_views`, where they have been made. Raises ValueError when no view has landmarks, or the model
+    `landmark_views`, where they have been made. device: where the solves run; the start is on the CPU. Raises ValueError when no view has landmarks, or the model
     lacks their scheme.
     """
     settings = settings or LandmarkStart()
@@ -74,7 +77,9 @@ def initialize(
     _check_uncalibrated(views)
     deviation = _focal_deviations(views, focal_known, settings)
     frames = 1 + max(view.frame for view in views)
-    problem = LandmarkProblem(model, settings, deviation, torch.zeros_like(deviation), frames)
+    problem = LandmarkProblem(
+        model, settings, deviation, torch.zeros_like(deviation), frames, device
+    )
     warnings = _without_landmarks(views, found)
     found = _drop_contradicting(found, warnings)
     fitted = _solve(problem, found)
@@ -204,7 +209,7 @@ def _refine_near(
     blocks = problem.landmark_blocks(views, leaves, reference)
     bounds = {"expression": (0.0, 1.0)} if problem.model.expression_is_blendshape else {}
     grouped = GroupedProblem.of([*blocks, *problem.priors(views)])
-    solution = solver.minimize_function(grouped.equations, grouped.energy, leaves, bounds)
+    solution = landmark_solution(problem.device, solver, grouped, leaves, bounds)
     moved = solution.leaves
     zero, reference = rebase(moved["pose"], reference)
     return _Fitted({**moved, "pose": zero}, reference, tuple(views), tuple(blocks), moved)

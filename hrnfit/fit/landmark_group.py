@@ -16,8 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.energy.kernel import robust_scale
-from hrnfit.energy.landmark import LandmarkBlock
+from hrnfit.energy.landmark import LandmarkBasis, LandmarkBlock
+from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.rotation import left_jacobian, rotation_exp, skew
+from hrnfit.geometry.tall import stretched_product
 from hrnfit.solve.block import Block, Layout, NormalEquations, energy, normal_equations
 from hrnfit.solve.solver import Leaves
 
@@ -44,11 +46,10 @@ class LandmarkGroup:
     def of(blocks: Sequence[LandmarkBlock]) -> LandmarkGroup:
         """Blocks that differ only in camera, detections and their own focal length."""
         first = blocks[0]
-        basis = torch.cat([first.basis.identity, first.basis.expression])
         return LandmarkGroup(
             slots=(*first.slots[:3], *(block.slots[3] for block in blocks)),
             mean=first.basis.mean,
-            table=basis.permute(1, 2, 0).contiguous(),
+            table=_table(first.basis),
             pose_reference=first.pose_reference,
             T_cam_world=torch.stack([block.T_cam_world for block in blocks]),
             K=torch.stack([block.K for block in blocks]),
@@ -166,6 +167,17 @@ class GroupedProblem:
         return NormalEquations(total, hessian, gradient)
 
 
+def _table(basis: LandmarkBasis) -> Float[Tensor, "L 3 C"]:
+    """Identity and expression with the coefficients last; made once per basis."""
+    identity, expression = basis.identity, basis.expression
+
+    def made() -> tuple[Tensor, Tensor]:
+        # with the expressions, whose identity is the key
+        return torch.cat([identity, expression]).permute(1, 2, 0).contiguous(), expression
+
+    return kept_with(identity, ("table", id(expression)), made)[0]
+
+
 def _root(N: Float[Tensor, "L 3 3"]) -> Float[Tensor, "L 3 3"]:
     """C with C^T C = N (Cholesky), for semidefinite N too: a column without its pivot is left out."""
     floor = 1e-14 * N.diagonal(dim1=-2, dim2=-1).sum(-1)
@@ -179,6 +191,8 @@ def _root(N: Float[Tensor, "L 3 3"]) -> Float[Tensor, "L 3 3"]:
 
 
 def _gram(A: Float[Tensor, "m n"]) -> Float[Tensor, "n n"]:
-    """A^T A; numpy forms half of it and mirrors that, torch all."""
+    """A^T A; on the host numpy forms half of it and mirrors that, torch all."""
+    if A.device.type != "cpu":
+        return stretched_product(A, A)
     array = A.numpy()
     return torch.from_numpy(array.T @ array)

@@ -93,6 +93,8 @@ class LandmarkProblem:
     focal_mean: Float[Tensor, "V"]
     """Its profiled value."""
     n_frames: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where solves run; everything here is on the CPU."""
 
     def zeros(self) -> tuple[Leaves, Tensor]:
         """Leaves at the mean face, and unit pose references."""

@@ -107,14 +107,11 @@ class LandmarkView:
 
 def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkView, ...]:
     """The views that have landmarks. Raises when none has, or the model lacks their scheme."""
-    result = []
-    for index, view in enumerate(views):
-        if view.landmarks is None or not bool((view.landmarks.confidence > 0).any()):
-            continue
-        marks = _known_to(model, view.landmarks)
-        scheme = marks.scheme
+    result, found = [], _found(views, model)
+    metrics = _metrics([(marks.scheme, pixels) for _, marks, pixels in found])
+    for (index, marks, pixels), metric in zip(found, metrics, strict=True):
+        view, scheme = views[index], marks.scheme
         points, basis, trust = scheme_basis(model, scheme)
-        pixels = undistorted(view.camera, marks.points)
         result.append(
             LandmarkView(
                 index=index,
@@ -126,7 +123,7 @@ def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkVie
                 T_cam_world=view.camera.T_cam_world.double().cpu(),
                 pixels=pixels,
                 weight=marks.confidence.double().cpu() * trust,
-                direction=contour_metric(pixels, scheme),
+                direction=metric,
                 basis=basis,
                 points=points,
             )
@@ -138,6 +135,29 @@ def landmark_views(views: Sequence[View], model: FaceModel) -> tuple[LandmarkVie
             "or 5 points per image, or install the detector: pip install 'hrnfit[detect]'"
         )
     return tuple(result)
+
+
+def _found(
+    views: Sequence[View], model: FaceModel
+) -> list[tuple[int, Landmarks, Float[Tensor, "L 2"]]]:
+    """Index, landmarks and their undistorted pixels of the views that have any."""
+    found = []
+    for index, view in enumerate(views):
+        if view.landmarks is None or not bool((view.landmarks.confidence > 0).any()):
+            continue
+        marks = _known_to(model, view.landmarks)
+        found.append((index, marks, undistorted(view.camera, marks.points)))
+    return found
+
+
+def _metrics(points: Sequence[tuple[str, Float[Tensor, "L 2"]]]) -> list[Float[Tensor, "L 2 2"]]:
+    """`contour_metric` of every view, those of a scheme at once: 25 operations a view took 1.5 ms."""
+    made: dict[int, Tensor] = {}
+    for scheme in {scheme for scheme, _ in points}:
+        rows = [i for i, (own, _) in enumerate(points) if own == scheme]
+        metrics = contour_metric(torch.stack([points[i][1] for i in rows]), scheme)
+        made |= dict(zip(rows, metrics, strict=True))
+    return [made[i] for i in range(len(points))]
 
 
 def _known_to(model: FaceModel, landmarks: Landmarks) -> Landmarks:

@@ -1,7 +1,8 @@
 """The light that explains colours of texels of known albedo: robust linear least squares.
 
 I_pv = A_p (Y(n_p) L), nine unknowns per light and channel, each with Cauchy weights of its own residuals.
-The CPU solves one after the other; a GPU, to which every small solve is a wait of its host, all at once.
+The CPU solves one after the other; a GPU, to which every small solve is a wait of its host, all at once, by
+kernels of our own where they run (`appearance_cuda.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.geometry.definite import solve_by_factors
+from hrnfit.geometry.device_kernels import has_kernels
 
 LIGHT_TEXELS = 20_000
 """Texels that 27 numbers of light are solved from; up to twice as many are taken."""
@@ -29,7 +31,13 @@ def solve_light(
 ) -> Float[Tensor, "G 9 3"]:
     """Every light from the views that share it. row: light of each view, on the device of the colours.
     before: for the number of lights only. ridge: on the bands above the constant."""
-    some = slice(None, None, max(1, len(albedo) // LIGHT_TEXELS))
+    step = max(1, len(albedo) // LIGHT_TEXELS)
+    if has_kernels(colour.device) and colour.dtype == torch.float32:
+        from hrnfit.fit.appearance_cuda import device_light  # local: triton
+
+        given = (colour, weight, basis, albedo, row)
+        return device_light(*given, len(before), ridge, step, ROBUST_ROUNDS)
+    some = slice(None, None, step)
     colour, weight = colour[:, some], weight[:, some]
     basis, albedo = basis[:, some], albedo[some]
     if colour.device.type == "cpu":

@@ -19,6 +19,7 @@ from hrnfit.fit.model_constants import model_on
 from hrnfit.fit.recipe import Recipe
 from hrnfit.fit.rig_check import check_rig
 from hrnfit.fit.scene import Scene
+from hrnfit.fit.tensor_trees import sent
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.face_model import FaceModel
 from hrnfit.observe.landmarks import LandmarkDetector, MediaPipeDetector
@@ -80,16 +81,16 @@ def prepare(
     found = landmark_views(views, model)
     check_rig(found)
     focal_known = [view.focal_known for view in views]
-    start = initialize(views, model, focal_known, recipe.start, found)
+    start = initialize(views, model, focal_known, recipe.start, found, device)
     fates = _without_landmarks(views, start)
     left_out = {*start.dropped, *(name for name, fate in fates.items() if fate == BLIND)}
     kept = [i for i, view in enumerate(views) if view.name not in left_out]
     notes = [f"view {name!r} {fate}" for name, fate in fates.items()]
     for text in notes:
         log.warning(text)
-    state, sharing, frames = _state(views, kept, start, model, recipe)
+    state, sharing, frames = _state(views, kept, start, model, recipe, device)
     views = tuple(replace(views[i], frame=f) for i, f in zip(kept, frames, strict=True))
-    model, state = model_on(model, device), state.to(device)
+    model = model_on(model, device)
     scene = Scene(views, model, sharing, rasterizer, device).framed(state)
     scene = replace(scene, views=with_masks(scene, state))
     s = recipe.start
@@ -163,9 +164,14 @@ def _renumbered(views: Sequence[View]) -> list[View]:
 
 
 def _state(
-    views: tuple[View, ...], kept: list[int], start: Start, model: FaceModel, recipe: Recipe
+    views: tuple[View, ...],
+    kept: list[int],
+    start: Start,
+    model: FaceModel,
+    recipe: Recipe,
+    device: torch.device,
 ) -> tuple[FaceState, Sharing, list[int]]:
-    """The first state of the kept views, who shares what, and their frames without gaps."""
+    """The first state of the kept views, on the device, who shares what, and their frames without gaps."""
     old = sorted({views[i].frame for i in kept})
     frames = [old.index(views[i].frame) for i in kept]
     frame = torch.tensor(frames)
@@ -187,14 +193,15 @@ def _state(
         deformation=size.deformation,
         displacement=size.displacement,
         albedo_map=size.albedo,
+        device=device,
     )
-    state = state.replace(
-        identity=start.identity,
-        expression=start.expression[old],
-        pose_reference=start.pose_reference[old],
-        log_focal=start.log_focal[kept],
-    )
-    return state, sharing, frames
+    found = {
+        "identity": start.identity,
+        "expression": start.expression[old],
+        "pose_reference": start.pose_reference[old],
+        "log_focal": start.log_focal[kept],
+    }
+    return state.replace(**sent(found, device)), sharing, frames
 
 
 def with_masks(scene: Scene, state: FaceState) -> tuple[View, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,14 +19,13 @@ from hrnfit.energy.landmark import LandmarkBlock, WhitenedLandmarkBlock
 from hrnfit.fit.held_landmarks import HeldLandmarks
 from hrnfit.fit.mirror import MirrorImage, mirror_matrix, with_mirror
 from hrnfit.fit.queued_skin import SkinConstants, SkinPlan, skin_equations
+from hrnfit.fit.tensor_trees import hollow, rebuilt, sent, skeleton, tensors_of
 from hrnfit.solve.block import Layout, slot_values
 from hrnfit.solve.levenberg_marquardt import Bounds, LevenbergMarquardt
 from hrnfit.solve.queued_lm import PackedProblem
 from hrnfit.solve.solver import Leaves, Solution
-from hrnfit.tree import flatten, map_tensors
 
 Blocks = Sequence[LandmarkBlock | WhitenedLandmarkBlock]
-Tree = TypeVar("Tree")
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def unknowns_of(skin: SkinRound, leaves: Leaves, swap: MirrorImage | None) -> Un
     spread = spread.double()
     mean, precision = full.pack(skin.means), full.pack(skin.precisions)
     prior = _Prior(mean, precision, spread, spread[_order(full, skin.plan)])
-    return Unknowns(own, full, _mapped(lambda t: t.to(device), prior))
+    return Unknowns(own, full, sent(prior, device))
 
 
 def packed_problem(
@@ -120,20 +119,19 @@ def packed_problem(
     blocks: held landmarks, which read the leaves and those in `fixed`.
     """
     own, full, device = unknowns.own, unknowns.full, unknowns.prior.mean.device
-    trees = (skin.constants, unknowns.prior, tuple(blocks), fixed)
-    trees = _mapped(lambda t: t.to(device), trees)
-    plan, hollow = skin.plan, _mapped(_hollow, trees)
+    trees = sent((skin.constants, unknowns.prior, tuple(blocks), fixed), device)
+    plan, shapes = skin.plan, hollow(trees)
 
     def linearize(x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        constants, prior, blocks, fixed = _rebuilt(hollow, tensors)
+        constants, prior, blocks, fixed = rebuilt(shapes, tensors)
         found = _linearized(plan, full, x, constants, prior)
         for block in blocks:
             parts = _landmarks(block, own, x, fixed)
             found = tuple(a + b for a, b in zip(found, parts, strict=True))
         return found[0], found[1], found[2]
 
-    key = ("coefficients", plan, _shapes(own), _shapes(full), _skeleton(blocks), tuple(fixed))
-    return PackedProblem(linearize, _tensors(trees), key)
+    key = ("coefficients", plan, _shapes(own), _shapes(full), skeleton(blocks), tuple(fixed))
+    return PackedProblem(linearize, tensors_of(trees), key)
 
 
 def _linearized(
@@ -187,35 +185,3 @@ def _order(full: Layout, plan: SkinPlan) -> Tensor:
 
 def _shapes(layout: Layout) -> Hashable:
     return tuple(layout.shapes.items())
-
-
-def _skeleton(blocks: Blocks) -> Hashable:
-    """What of the blocks is not a tensor."""
-    leaves = flatten(blocks).items()
-    return tuple((path, None if isinstance(x, Tensor) else x) for path, x in leaves)
-
-
-def _tensors(tree: Any) -> tuple[Tensor, ...]:
-    found: list[Tensor] = []
-    _mapped(lambda t: found.append(t) or t, tree)
-    return tuple(found)
-
-
-def _hollow(tensor: Tensor) -> Tensor:
-    """Its shape without its memory: a recording keeps this."""
-    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
-
-
-def _rebuilt(tree: Tree, tensors: Sequence[Tensor]) -> Tree:
-    """The tree with these tensors, in the order of `_tensors`."""
-    rest = iter(tensors)
-    return _mapped(lambda _: next(rest), tree)
-
-
-def _mapped(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
-    """`map_tensors` that knows named tuples."""
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(function(part) for part in tree))
-    if type(tree) is tuple:
-        return tuple(_mapped(function, part) for part in tree)  # pyright: ignore[reportReturnType]
-    return map_tensors(function, tree)

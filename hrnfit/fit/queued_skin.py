@@ -18,12 +18,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from hrnfit.energy.shared_albedo import TexelSource, TexelViews, consensus, read_texels
+from hrnfit.energy.shared_albedo import (
+    Consensus,
+    TexelSource,
+    TexelViews,
+    consensus,
+    read_texels,
+)
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import LocalShape, SharedSkin
+from hrnfit.geometry.device_kernels import has_kernels
+from hrnfit.geometry.kept import kept_for_good
 from hrnfit.geometry.rotation import (
     pose_matrix,
     rigid_matrix,
@@ -137,22 +145,49 @@ def skin_equations(
     like = c.still
     head = like + (c.identity @ identity.to(like))
     head = head + (c.expression @ expression.to(like).T).movedim(-1, 0)
-    R = T[:, :3, :3].to(like)
-    x_cam = torch.stack([head[f] for f in frame]) @ R.mT + T[:, None, :3, 3].to(like)
-    # normals decide on weights alone, and those stand
-    seen = read_texels(TexelSource(c.channels), K.to(like), x_cam, x_cam, None)
-    agreed = consensus(TexelViews(seen.colour, seen.jacobian, c.visible), c.light, plan.scale)
+    C, agreed, x_cam = _compared(plan, c, head, T[:, :3].to(like), K.to(like))
     weight = agreed.weight * (plan.evidence / agreed.seen)
-    C = small_product(seen.jacobian, R[:, None])
     sideways = None
     if plan.focal:
-        sideways = (seen.jacobian[..., :2] * x_cam[..., None, :2]).sum(-1)
+        J = small_product(C, T[:, None, :3, :3].mT.to(like))  # in the camera's frame
+        sideways = (J[..., :2] * x_cam[..., None, :2]).sum(-1)
     own = _own_columns(plan, c, head, T_world_head[:, :3, :3].mT, turn)
     moments = _Moments.of(c.of_frame, C, weight, agreed.residual, sideways)
     hessian, gradient = _products(c.identity, own, moments)
     return SkinEquations(
         0.5 * plan.evidence * agreed.energy.double(), hessian.double(), gradient.double()
     )
+
+
+def _compared(
+    plan: SkinPlan,
+    c: SkinConstants,
+    head: Float[Tensor, "T P 3"],
+    motion: Float[Tensor, "V 3 4"],
+    K: Float[Tensor, "V 3 3"],
+) -> tuple[Float[Tensor, "V P 3 3"], Consensus, Float[Tensor, "V P 3"]]:
+    """Derivative of each view's colours in the head frame, what the views agree on, and the texels in the camera
+    frames. motion: camera from head."""
+    R = motion[:, :, :3]
+    x_cam = torch.stack([head[f] for f in plan.frame]) @ R.mT + motion[:, None, :, 3]
+    if not has_kernels(head.device) or head.dtype != torch.float32:
+        # normals decide on weights alone, and those stand
+        seen = read_texels(TexelSource(c.channels), K, x_cam, x_cam, None)
+        agreed = consensus(TexelViews(seen.colour, seen.jacobian, c.visible), c.light, plan.scale)
+        return small_product(seen.jacobian, R[:, None]), agreed, x_cam
+    from hrnfit.energy.skin_cuda import agreement, read_skin  # local: triton
+
+    channels = c.channels.permute(0, 2, 3, 1).contiguous()
+    frame, size = _frames(plan.frame, head.device), head.new_full((), channels.shape[1])
+    nothing, all_of_it = torch.zeros_like(channels[..., 0]), torch.ones_like(c.visible[0])
+    seen = read_skin(channels, size, K, motion, frame, head, head, nothing, all_of_it)
+    seen = TexelViews(seen.colour, seen.jacobian, c.visible)
+    return seen.jacobian, agreement(seen, c.light, plan.scale), x_cam
+
+
+@kept_for_good
+def _frames(frame: tuple[int, ...], device: torch.device) -> Int[Tensor, "V"]:
+    return torch.tensor(frame, device=device)
 
 
 def _own_columns(

@@ -6,7 +6,7 @@ the gap: they add nothing, and fits whose views see different skin share one rec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -60,8 +60,12 @@ def surface_problem(
     def linearize(x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return surface_equations(SurfaceConstants(*tensors), layout, x, deviations)
 
-    key = ("surface", tuple(layout.shapes.items()), tuple(deviations.items()))
-    return PackedProblem(linearize, tuple(padded), key)
+    return PackedProblem(linearize, tuple(padded), surface_key(layout, deviations))
+
+
+def surface_key(layout: Layout, deviations: dict[str, float]) -> Hashable:
+    """Names the equations over leaves of a layout for recordings."""
+    return "surface", tuple(layout.shapes.items()), tuple(deviations.items())
 
 
 def surface_equations(

@@ -12,7 +12,7 @@ from torch import Tensor
 from hrnfit.camera import Camera
 from hrnfit.energy.perceptual import Embedding
 from hrnfit.energy.texels import Texels
-from hrnfit.fit.face_place import face_in_world, projected_boxes
+from hrnfit.fit.face_place import face_in_world, projected_boxes, sharing_on
 from hrnfit.fit.model_constants import chart_of, map_operator, texels_of, vertex_count
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.model.deformation import DeformationOperator
@@ -60,7 +60,7 @@ class Scene:
     @cached_property
     def rows(self) -> Sharing:
         """`sharing` on the device: an index on the host is copied at every use, and kernels cannot read it."""
-        return self.sharing.to(self.device)
+        return sharing_on(self.sharing, self.device)
 
     def operator(self, size: int) -> DeformationOperator:
         """Sampling of a deformation map of `size` at the model's vertices."""

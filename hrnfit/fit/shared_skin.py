@@ -30,7 +30,7 @@ from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import left_jacobian, skew
 from hrnfit.model.face_model import FaceModel
 from hrnfit.prediction import Prediction
-from hrnfit.solve.recorded import replayed
+from hrnfit.solve.recorded import records, replayed
 from hrnfit.state import FaceState
 
 
@@ -80,6 +80,42 @@ class SkinLook:
     """With the light field of the moment taken out."""
 
 
+class SeenSkin(NamedTuple):
+    """Those parts of a `SkinLook` that come before views are compared."""
+
+    x_cam: Float[Tensor, "V P 3"]
+    R_cam_head: Float[Tensor, "V 3 3"]
+    normals_head: Float[Tensor, "T P 3"]
+    normals_cam: Float[Tensor, "V P 3"]
+    seen: TexelViews
+
+
+def seen_skin(
+    prediction: Prediction,
+    source: TexelSource,
+    texels: Texels,
+    compared: Float[Tensor, "P"],
+    height: Float[Tensor, "V P"] | None = None,
+    visible: Float[Tensor, "V P"] | None = None,
+) -> SeenSkin:
+    """The texels of a prediction in every view; as `SharedSkin.look`. compared: 0 for texels that are left out."""
+    frame, vertices = prediction.sharing.frame, prediction.vertices_head
+    head = texels.interpolate(vertices)[frame]
+    normals = texels.interpolate(vertex_normals(vertices, prediction.model.faces))
+    normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    if height is not None:
+        head = head + height[..., None] * normals[frame]
+    pose, T = prediction.T_world_head, prediction.projection.T_cam_world
+    R = T[:, :3, :3] @ pose[frame, :3, :3]
+    shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
+    x_cam = head @ R.mT + shift[:, None]
+    normals_cam = normals[frame] @ R.mT
+    K, depth = prediction.projection.K, prediction.raster.depth if visible is None else None
+    seen = read_texels(source, K, x_cam, normals_cam, depth)
+    seen = replace(seen, weight=seen.weight * compared if visible is None else visible)
+    return SeenSkin(x_cam, R, normals, normals_cam, seen)
+
+
 MOVING = ("eyes", "lips", "mouth", "mouth_interior")
 """Regions that views of different instants do not share: gaze, and the mouth, where teeth show through
 lips that do not yet open as they should."""
@@ -110,28 +146,8 @@ class SharedSkin:
         turned away now.
         """
         prediction = self._scene.predict(state, self._settings.size)
-        texels, frame = self.texels, self._scene.sharing.frame
-        vertices = prediction.vertices_head
-        head = texels.interpolate(vertices)[frame]
-        normals = texels.interpolate(vertex_normals(vertices, self._scene.model.faces))
-        normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-        if height is not None:
-            head = head + height[..., None] * normals[frame]
-        pose, T = prediction.T_world_head, prediction.projection.T_cam_world
-        R = T[:, :3, :3] @ pose[frame, :3, :3]
-        shift = (T[:, :3, :3] @ pose[frame, :3, 3:])[..., 0] + T[:, :3, 3]
-        x_cam = head @ R.mT + shift[:, None]
-        normals_cam = normals[frame] @ R.mT
-        seen = read_texels(
-            self._source,
-            prediction.projection.K,
-            x_cam,
-            normals_cam,
-            prediction.raster.depth if visible is None else None,
-        )
-        weight = seen.weight * self._compared if visible is None else visible
-        seen = replace(seen, weight=weight)
-        return SkinLook(prediction, x_cam, R, normals, normals_cam, seen, self._consensus(seen))
+        found = seen_skin(prediction, self._source, self.texels, self._compared, height, visible)
+        return SkinLook(prediction, *found, self._consensus(found.seen))
 
     def relight(self, look: SkinLook) -> SkinLook:
         """The look with the light field that the views' smooth disagreement asks for, kept for later
@@ -143,6 +159,17 @@ class SharedSkin:
             look.seen, look.normals_cam, self.texels, s.offset, s.kernel_scale
         )
         return replace(look, agreed=self._consensus(look.seen))
+
+    def refreshed(self, state: FaceState) -> Float[Tensor, "V P"]:
+        """Look at a state and `relight`; who sees what. On a GPU by one recording, for linear models."""
+        s, scene = self._settings, self._scene
+        if s.offset <= 0 or not (records(scene.device) and scene.model.shape_is_linear):
+            return self.relight(self.look(state)).seen.weight
+        from hrnfit.fit.recorded_skin import recorded_look  # local: it imports this module
+
+        given = (self._source, self.texels, self._compared, s.offset, s.kernel_scale)
+        visible, self._light = recorded_look(scene, state, scene.windows(s.size), *given)
+        return visible
 
     @property
     def source(self) -> TexelSource:
@@ -188,6 +215,10 @@ class LocalShape(NamedTuple):
     def only(self, rows: Int[Tensor, "K"]) -> LocalShape:
         """At some of the texels."""
         return LocalShape(*(part[rows] for part in self))
+
+    def double(self) -> LocalShape:
+        """In float64."""
+        return LocalShape(*(part.double() for part in self))
 
 
 def local_shape(

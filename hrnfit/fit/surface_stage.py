@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.fit.gap_field import InvertedRoot, matern, precision_of
+from hrnfit.fit.queued_match import DeviceRounds
 from hrnfit.fit.queued_surface import surface_problem
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import LocalShape, SharedSkin, local_shape, neutral_shape
@@ -98,15 +99,14 @@ def solve_surface(
     leaves = problem.start()
     if problem.empty:
         return state, Solution(leaves, Outcome.CONVERGED, 0, (0.0,))
-    bounds: dict[str, tuple[float, float]] = {}
-    if scene.model.expression_is_blendshape:
-        bounds["expression"] = (0.0, 1.0)
+    bounds = {"expression": (0.0, 1.0)} if scene.model.expression_is_blendshape else {}
     solver = LevenbergMarquardt(max_steps=settings.steps, tolerance=1e-6)
     solutions: list[Solution] = []
+    rounds = problem.on_device(leaves) or problem
     for k in range(settings.rounds):
         noise = settings.noise * max(1.0, settings.anneal * ANNEALING**k)
-        problem.match(leaves, noise)
-        solution = problem.solved(solver, leaves, bounds)
+        rounds.match(leaves, noise)
+        solution = rounds.solved(solver, leaves, bounds)
         leaves = solution.leaves
         solutions.append(solution)
     return problem.refitted(leaves), joined_rounds(solutions, time.perf_counter() - began)
@@ -124,11 +124,11 @@ class _Refit:
         rows = self._seen.nonzero()[:, 0]
         self._places = skin.texels.only(rows)
         whole = neutral_shape(scene.model, skin.texels, state.identity)
-        mean = _in_double(whole.only(rows))
+        mean = whole.only(rows).double()
         self._shapes = [mean] * len(state.expression)
         heads = look.prediction.vertices_head.double()
         self._surfaces = [_surface(head, faces) for head in heads]
-        self._normals = vertex_normals(heads, faces)
+        self._heads, self._normals = heads, vertex_normals(heads, faces)
         self._gap = matern(mean.mean, settings.gap, settings.reach)
         self._variance = torch.full_like(mean.mean[:, 0], settings.noise**2)
         self._matched = False
@@ -137,6 +137,13 @@ class _Refit:
     def empty(self) -> bool:
         """Whether no two views see the same skin."""
         return len(self._variance) == 0
+
+    def on_device(self, leaves: Leaves) -> DeviceRounds | None:
+        """The rounds where a device runs them by itself."""
+        if self._gap.device.type != "cuda" or not self._scene.model.shape_is_linear:
+            return None
+        given = self._deviations(), self._shapes[0], self._gap
+        return DeviceRounds(leaves, *given, (self._heads, self._normals, self._scene.model.faces))
 
     def start(self) -> Leaves:
         """Leaves as they are; `motion` is the head's move within its own frame."""
@@ -183,7 +190,7 @@ class _Refit:
         """The model around the face of each frame."""
         like, model = self._state.identity, self._scene.model
         identity, expression = (leaves[n].to(like) for n in ("identity", "expression"))
-        return [_in_double(local_shape(model, self._places, identity, e)) for e in expression]
+        return [local_shape(model, self._places, identity, e).double() for e in expression]
 
     def _off_gap(self, leaves: Leaves) -> Float[Tensor, "P"]:
         """Mean residual less the gap that it suggests."""
@@ -264,23 +271,20 @@ class _Refit:
         reference = state.pose_reference.double()
         old = pose_matrix(state.pose.double(), reference)
         found = {n: leaves[n].to(state.identity) for n in ("identity", "expression")}
-        pose = pose_tangent(old @ step, reference).to(state.pose)
-        state = state.replace(**found, pose=pose)
+        state = state.replace(**found, pose=pose_tangent(old @ step, reference).to(state.pose))
         return state.replace(deformation=self._map(state, step))
 
     def _map(self, state: FaceState, step: Float[Tensor, "T 4 4"]) -> Float[Tensor, "D D 3"]:
         """Deformation from the new model to the old surface, averaged over frames."""
-        model, s = self._scene.model, self._settings
-        frames = len(state.expression)
+        model, s, frames = self._scene.model, self._settings, len(state.expression)
         heads = model.shape(state.identity[None].expand(frames, -1), state.expression)
         heads, offsets = heads.double(), []
         for head, T, surface in zip(heads, step, self._surfaces, strict=True):
             R, t = T[:3, :3], T[:3, 3]
             near = surface.nearest(head @ R.T + t).points
             offsets.append((near - t) @ R - head)
-        offset = torch.stack(offsets).mean(0)
+        offset = torch.stack(offsets).mean(0).to(state.deformation)
         operator = self._scene.operator(len(state.deformation))
-        offset = offset.to(state.deformation)
         return fit_map_on(operator, offset, s.smoothness, self._vertex_weight())
 
     def _vertex_weight(self) -> Float[Tensor, "N"]:
@@ -288,10 +292,6 @@ class _Refit:
         seen = self._variance.new_full((self._scene.n_vertices,), UNSEEN)
         seen[self._texels.corners[self._seen].reshape(-1)] = 1.0
         return seen
-
-
-def _in_double(shape: LocalShape) -> LocalShape:
-    return LocalShape(*(part.double() for part in shape))
 
 
 def _surface(vertices: Float[Tensor, "N 3"], faces: Int[Tensor, "F 3"]) -> Surface | EveryTriangle:

@@ -1,7 +1,8 @@
 """Maps over a chart continued where nothing is known: Laplace's equation between what is.
 
 Solved from coarse to fine (cascadic multigrid, Bornemann & Deuflhard 1996). The CPU relaxes what is
-unknown only, other devices every texel, in shapes that do not depend on it (`whole_fill.py`).
+unknown only, other devices every texel, in shapes that do not depend on it (`whole_fill.py`), or, without a
+guide, by kernels of our own (`fill_cuda.py`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.whole_fill import relaxed_whole
 
 OVER_RELAXATION = 1.8
 """Factor of successive over-relaxation in the fill, between 1 (Gauss-Seidel) and 2 (unstable). With 40
 sweeps a hole of 30 texels is right to 5e-5 of the map's deviation (1.0: 1e-2), one of 100 to 1.4 %."""
+
+MOST_CHANNELS = 8
+"""Channels that kernels of our own take: each is written out in their code."""
 
 
 def fill(
@@ -34,7 +39,17 @@ def fill(
     exp(-|difference|^2 / edge_scale^2) (Perona & Malik 1990). 0 everywhere when nothing is known.
     """
     channels = values.reshape(*used.shape, -1)
+    if guide is None and channels.shape[2] <= MOST_CHANNELS and _by_kernels(values):
+        from hrnfit.geometry.fill_cuda import device_fill  # local: triton
+
+        with torch.cuda.device_of(values):
+            filled = device_fill(channels, known, used, sweeps, OVER_RELAXATION)
+        return filled.reshape(values.shape)
     return _filled(channels, known, used, guide, edge_scale, sweeps).reshape(values.shape)
+
+
+def _by_kernels(values: Tensor) -> bool:
+    return has_kernels(values.device) and not (torch.is_grad_enabled() and values.requires_grad)
 
 
 def _filled(

@@ -8,9 +8,8 @@ and kept: at most two thirds of the photographs' memory again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +19,19 @@ from torch import Tensor
 from hrnfit.check import check_finite, check_shape
 from hrnfit.geometry import brown
 from hrnfit.observe.observation import View, WorkingViews
-from hrnfit.observe.window_place import Batch, Placement, batches
+from hrnfit.observe.window_place import Cut, Placement, cut_of
 from hrnfit.observe.working import (
     PinholeLandmarks,
     check_window_size,
     pinhole_landmarks,
     stacked,
 )
+from hrnfit.solve.recorded import replayed
 
-Look = tuple[Float[Tensor, "v S S 3"], Float[Tensor, "v S S"], Bool[Tensor, "v S S"]]
+MOST_RECORDED = 2**24
+"""Numbers of a photograph up to which a window onto it is cut by a recording, which copies it: 4 megapixels."""
+
+Look = tuple[Float[Tensor, "S S 3"], Float[Tensor, "S S"], Bool[Tensor, "S S"]]
 """Image, mask, and where the photograph is."""
 
 
@@ -90,13 +93,17 @@ class DevicePhotographs:
         check_window_size(size)
         place = Placement.of(self._K, boxes.detach().double().cpu(), size)
         sent = place.packed().to(self.device)
-        looks: dict[int, tuple[Tensor, ...]] = {}
-        for batch in batches(place, [(v.image.shape[0], v.image.shape[1]) for v in self.views]):
-            look = self._look(batch, sent, place)
-            looks |= {row: tuple(part[i] for part in look) for i, row in enumerate(batch.rows)}
-        images, masks, inside = (
-            torch.stack([looks[v][k] for v in range(len(self.views))]) for k in range(3)
-        )
+        shape = (len(self.views), size, size)
+        images = sent.new_empty(*shape, 3, dtype=torch.float32)
+        masks = images.new_empty(shape)
+        inside = images.new_empty(shape, dtype=torch.bool)
+        for row, view in enumerate(self.views):
+            height, width = view.image.shape[:2]
+            cut = self._cut(
+                row, cut_of(place, row, (height, width), self._is_wide(place, row)), sent
+            )
+            for whole, part in zip((images, masks, inside), cut, strict=True):
+                whole[row] = part
         points = sent[:, None, :1] * self.marks.points + sent[:, None, 1:3]
         seen = (self.marks.confidence > 0)[..., None]
         return WorkingViews(
@@ -111,57 +118,19 @@ class DevicePhotographs:
             landmark_scheme=self.marks.scheme,
         )
 
-    def _look(self, batch: Batch, sent: Tensor, place: Placement) -> Look:
-        """Windows of views that are sampled alike."""
-        x, y, valid = self._photograph_pixels(batch, sent, place)
-        height, width = batch.photograph
-        within = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
-        within = within if valid is None else within & valid
-        inside = _mean(within[:, None].float(), batch.samples)[:, 0] > 1 - 1e-4
-        levels = [self._level(row, batch.block) for row in batch.rows]
-        height, width = levels[0].shape[1:]  # with one pixel of frame; a grid counts from -1 to 1
-        x = (x / batch.block + 1) * (2 / width) - 1
-        y = (y / batch.block + 1) * (2 / height) - 1
-        grid = torch.stack(torch.broadcast_tensors(x, y), -1)
-        if batch.enlarging:
-            image = _sampled([level[:3] for level in levels], grid, "bicubic").clamp_min(0)
-            mask = _sampled([level[3:] for level in levels], grid, "bilinear")
-        else:
-            image, mask = _sampled(levels, grid, "bilinear").split([3, 1], 1)
-        if valid is not None:
-            mask = mask * valid[:, None]
-        image = _mean(image, batch.samples).permute(0, 2, 3, 1)
-        return image, _mean(mask, batch.samples)[:, 0], inside
+    def _is_wide(self, place: Placement, row: int) -> bool:
+        """Whether a window looks at where the view's lens model may end."""
+        return self._distortion.shape[1] > 0 and bool(place.reach[row] >= self._safe[row])
 
-    def _photograph_pixels(
-        self, batch: Batch, sent: Tensor, place: Placement
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Photograph pixels x, y of the look-ups, (v, 1, n) and (v, n, 1) without a lens, else (v, n, n), and
-        where the lens model is valid; None for everywhere."""
-        rows, count = list(batch.rows), place.size * batch.samples
-        grid = torch.arange(count, device=self.device, dtype=torch.float64)
-        grid = (grid + 0.5) * (place.size / count)
-        corner, ratio = _rows(sent[:, 3:5], rows), 1 / _rows(sent[:, :1], rows)
-        x, y = (corner[:, k : k + 1] + ratio * grid for k in range(2))
-        x, y = x[:, None, :], y[:, :, None]
-        if not self._distortion.shape[1]:
-            return x.float(), y.float(), None
-        K = _rows(self.K, rows)[..., None, None]
-        # placed in float64, looked up in float32: 1e-4 px at 2000 px focal length
-        yn = (y - K[:, 1, 2]) / K[:, 1, 1]
-        xn = ((x - K[:, 0, 2]) / K[:, 0, 0]).float() - (K[:, 0, 1] / K[:, 0, 0] * yn).float()
-        yn, K = yn.float(), K.float()
-        lenses = _rows(self._distortion, rows)
-        xd, yd = brown.distort_parts(xn, yn, lenses[:, None, None])
-        valid = None
-        if bool((place.reach[rows] >= self._safe[rows]).any()):  # on the host
-            valid = torch.stack(
-                [
-                    brown.is_valid(torch.stack(torch.broadcast_tensors(a, b), -1), lens)
-                    for a, b, lens in zip(xn, yn, lenses, strict=True)
-                ]
-            )
-        return K[:, 0, 0] * xd + (K[:, 0, 1] * yd + K[:, 0, 2]), K[:, 1, 1] * yd + K[:, 1, 2], valid
+    def _cut(self, row: int, cut: Cut, sent: Float[Tensor, "V 14"]) -> Look:
+        """One window, by a recording: it is 60 small kernels, and a fit of five views cuts 50 windows."""
+        level = self._level(row, cut.block)
+        inputs = (sent[row], self.K[row], self._distortion[row], level)
+        function = partial(window_look, cut)
+        if cut.wide or level.numel() > MOST_RECORDED:  # where a lens ends, the host must ask
+            return function(*inputs)
+        image, mask, inside = replayed(("window", cut), function, inputs)
+        return image, mask, inside
 
     def _level(self, row: int, block: int) -> Float[Tensor, "4 h w"]:
         """A photograph averaged over blocks, padded to whole blocks at the right and the bottom."""
@@ -176,6 +145,56 @@ class DevicePhotographs:
             means = F.avg_pool2d(torch.cat([light, F.pad(whole[:, 3:], beyond)], 1), block)
             self.levels[row, block] = _framed(means[0])
         return self.levels[row, block]
+
+
+def window_look(
+    cut: Cut,
+    placed: Float[Tensor, "14"],
+    K: Float[Tensor, "3 3"],
+    lens: Float[Tensor, "D"],
+    level: Float[Tensor, "4 h w"],
+) -> Look:
+    """What one window shows of a photograph. placed: of `Placement.packed`. level: framed, of the cut's blocks."""
+    x, y, valid = _photograph_pixels(cut, placed, K, lens)
+    height, width = cut.photograph
+    within = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    within = within if valid is None else within & valid
+    inside = _mean(within[None].float(), cut.samples)[0] > 1 - 1e-4
+    height, width = level.shape[1:]  # with one pixel of frame; a grid counts from -1 to 1
+    x = (x / cut.block + 1) * (2 / width) - 1
+    y = (y / cut.block + 1) * (2 / height) - 1
+    grid = torch.stack(torch.broadcast_tensors(x, y), -1)
+    if cut.enlarging:
+        image = _sampled(level[:3], grid, "bicubic").clamp_min(0)
+        mask = _sampled(level[3:], grid, "bilinear")
+    else:
+        image, mask = _sampled(level, grid, "bilinear").split([3, 1])
+    if valid is not None:
+        mask = mask * valid
+    return _mean(image, cut.samples).permute(1, 2, 0), _mean(mask, cut.samples)[0], inside
+
+
+def _photograph_pixels(
+    cut: Cut, placed: Tensor, K: Tensor, lens: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Photograph pixels x, y of the look-ups, (1, n) and (n, 1) without a lens, else (n, n), and where the lens
+    model is valid; None for everywhere."""
+    count = cut.size * cut.samples
+    grid = torch.arange(count, device=placed.device, dtype=torch.float64)
+    grid = (grid + 0.5) * (cut.size / count)
+    x, y = (placed[3 + k] + (1 / placed[0]) * grid for k in range(2))
+    x, y = x[None], y[:, None]
+    if not len(lens):
+        return x.float(), y.float(), None
+    # placed in float64, looked up in float32: 1e-4 px at 2000 px focal length
+    yn = (y - K[1, 2]) / K[1, 1]
+    xn = ((x - K[0, 2]) / K[0, 0]).float() - (K[0, 1] / K[0, 0] * yn).float()
+    yn, K = yn.float(), K.float()
+    xd, yd = brown.distort_parts(xn, yn, lens)
+    valid = None
+    if cut.wide:
+        valid = brown.is_valid(torch.stack(torch.broadcast_tensors(xn, yn), -1), lens)
+    return K[0, 0] * xd + (K[0, 1] * yd + K[0, 2]), K[1, 1] * yd + K[1, 2], valid
 
 
 def _with_mask(view: View, device: torch.device) -> Float[Tensor, "4 h w"]:
@@ -195,23 +214,11 @@ def _framed(level: Float[Tensor, "4 h w"]) -> Float[Tensor, "4 h2 w2"]:
     return framed
 
 
-def _sampled(levels: Sequence[Tensor], grid: Tensor, mode: str) -> Tensor:
-    """Each level at its own grid; stacked levels would be a copy of all photographs."""
-    pairs = zip(levels, grid, strict=True)
-    return torch.cat(
-        [
-            F.grid_sample(level[None], at[None], mode, padding_mode="border", align_corners=False)
-            for level, at in pairs
-        ]
-    )
+def _sampled(level: Tensor, grid: Tensor, mode: str) -> Tensor:
+    return F.grid_sample(level[None], grid[None], mode, padding_mode="border", align_corners=False)[
+        0
+    ]
 
 
 def _mean(values: Tensor, samples: int) -> Tensor:
-    return values if samples == 1 else F.avg_pool2d(values, samples)
-
-
-def _rows(values: Tensor, rows: list[int]) -> Tensor:
-    """Some rows, as a view where they follow each other: an index would have to be sent."""
-    if rows == list(range(rows[0], rows[-1] + 1)):
-        return values[rows[0] : rows[-1] + 1]
-    return torch.stack([values[row] for row in rows])
+    return values if samples == 1 else F.avg_pool2d(values[None], samples)[0]

@@ -1,4 +1,4 @@
-"""Where windows lie on photographs, in numbers alone, and which views are sampled alike.
+"""Where windows lie on photographs, in numbers alone, and how they are sampled.
 
 A window of S px has 1 / `scale` photograph pixels per pixel. Four of them and more are averaged over blocks
 first, so that never more than 4 x 4 look-ups fall into a window pixel.
@@ -7,15 +7,11 @@ first, so that never more than 4 x 4 look-ups fall into a window pixel.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-MOST_LOOKUPS = 2**25
-"""Look-ups made at once, about 60 bytes each: 2 GB. More views wait for the next turn."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +57,11 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Views that are sampled alike."""
+class Cut:
+    """How a window is sampled: what is alike of many windows."""
 
-    rows: tuple[int, ...]
+    size: int
+    """px."""
     photograph: tuple[int, int]
     """Height and width, px."""
     block: int
@@ -72,17 +69,13 @@ class Batch:
     samples: int
     """Look-ups per window pixel and axis."""
     enlarging: bool
+    wide: bool
+    """Whether it may reach beyond where the lens model is valid."""
 
 
-def batches(place: Placement, photographs: Sequence[tuple[int, int]]) -> Iterator[Batch]:
-    """All views, as few batches as memory permits."""
-    alike: dict[tuple[tuple[int, int], int, int, bool], list[int]] = {}
-    for row, scale in enumerate(place.scale.tolist()):
-        ratio = 1 / scale  # photograph pixels per window pixel
-        block = max(1, int(ratio // 2))
-        samples = max(1, math.ceil(ratio / block - 1e-6))
-        alike.setdefault((photographs[row], block, samples, ratio < 1), []).append(row)
-    for (photograph, block, samples, enlarging), rows in alike.items():
-        most = max(1, MOST_LOOKUPS // (place.size * samples) ** 2)
-        for first in range(0, len(rows), most):
-            yield Batch(tuple(rows[first : first + most]), photograph, block, samples, enlarging)
+def cut_of(place: Placement, row: int, photograph: tuple[int, int], wide: bool) -> Cut:
+    """Of one window."""
+    ratio = 1 / float(place.scale[row])  # photograph pixels per window pixel
+    block = max(1, int(ratio // 2))
+    samples = max(1, math.ceil(ratio / block - 1e-6))
+    return Cut(place.size, photograph, block, samples, ratio < 1, wide)

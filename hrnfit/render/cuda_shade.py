@@ -78,3 +78,14 @@ class Normalize(torch.autograd.Function):
             vectors, grad.contiguous(), out, len(vectors), TINY=tiny, BLOCK=block
         )
         return out
+
+
+def basis(normals: Tensor, constants: tuple[float, ...]) -> Tensor:
+    """The nine harmonics (*B, 9) of normals (*B, 3), without a derivative: nine values laid beside each other by torch
+    took 2.6 ms of 1.2 million normals on an H100."""
+    flat = normals.contiguous()
+    out = normals.new_empty(*normals.shape[:-1], 9)
+    count, block = flat.numel() // 3, width_of(256)
+    with torch.cuda.device_of(normals):
+        cuda_shade_kernels.basis[blocks(count, block)](flat, out, count, *constants, BLOCK=block)
+    return out

@@ -114,3 +114,27 @@ def shade_backward(
     tl.store(normals_out + at, dx, mask=inside)
     tl.store(normals_out + at + 1, dy, mask=inside)
     tl.store(normals_out + at + 2, dz, mask=inside)
+
+
+@kernel
+def basis(
+    normals, out, rows,
+    LINEAR: tl.constexpr, PRODUCT: tl.constexpr, ZONAL: tl.constexpr, DIFFERENCE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The nine harmonics of normals (rows, 3)."""
+    row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = row < rows
+    x = tl.load(normals + 3 * row, mask=inside, other=0.0)
+    y = tl.load(normals + 3 * row + 1, mask=inside, other=0.0)
+    z = tl.load(normals + 3 * row + 2, mask=inside, other=0.0)
+    to = out + 9 * row
+    tl.store(to, tl.zeros_like(x) + 1.0, mask=inside)
+    tl.store(to + 1, LINEAR * y, mask=inside)
+    tl.store(to + 2, LINEAR * z, mask=inside)
+    tl.store(to + 3, LINEAR * x, mask=inside)
+    tl.store(to + 4, PRODUCT * x * y, mask=inside)
+    tl.store(to + 5, PRODUCT * y * z, mask=inside)
+    tl.store(to + 6, ZONAL * (3.0 * z * z - 1.0), mask=inside)
+    tl.store(to + 7, PRODUCT * x * z, mask=inside)
+    tl.store(to + 8, DIFFERENCE * (x * x - y * y), mask=inside)

@@ -43,6 +43,16 @@ def plain_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
 
 def sh_basis(normals: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 9"]:
     """The nine basis values at unit normals; module docstring for order and scale."""
+    asked = torch.is_grad_enabled() and normals.requires_grad
+    if has_kernels(normals.device) and not asked and normals.numel():
+        from hrnfit.render.cuda_shade import basis  # local: Triton
+
+        return basis(normals, (LINEAR, PRODUCT, ZONAL, DIFFERENCE))
+    return plain_basis(normals)
+
+
+def plain_basis(normals: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 9"]:
+    """`sh_basis` in plain torch, for any device."""
     x, y, z = normals.unbind(-1)
     return torch.stack(
         [

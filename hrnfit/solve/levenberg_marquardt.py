@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from hrnfit.geometry.kept import kept_for_good
 from hrnfit.solve.block import Block, Layout, NormalEquations, energy, normal_equations
 from hrnfit.solve.boxed_step import MAX_STOPS, Box
 from hrnfit.solve.queued_lm import Law, PackedProblem, minimize_queued, packed
@@ -87,12 +89,11 @@ class LevenbergMarquardt:
         self, problem: PackedProblem, leaves: Leaves, bounds: Bounds | None = None
     ) -> Solution:
         """The same with every decision taken by tensors, where the leaves are; on the CPU too."""
-        layout, limits = Layout.of(leaves), bounds or {}
+        layout = Layout.of(leaves)
         x = layout.pack(leaves).detach()
-        lowest, highest = _packed_bounds(layout, x, limits)
-        places = torch.arange(layout.size)
-        bounded = torch.cat([places[:0], *(places[layout.columns((n, None))] for n in limits)])
-        box = Box(lowest, highest, bounded.to(x.device))
+        shapes, limits = tuple(layout.shapes.items()), tuple((bounds or {}).items())
+        lowest, highest = _limits(shapes, limits, x.dtype, x.device).unbind()
+        box = Box(lowest, highest, _bounded(shapes, limits, x.device))
         law = Law(self.max_steps, self.damping, self.max_damping, self.tolerance)
         found = minimize_queued(problem, x, box, law)
         steps = len(found.energies) - 1
@@ -180,6 +181,29 @@ def _solve_free(H: Tensor, g: Tensor, step: Tensor, free: Tensor) -> Tensor:
 def _is_finite(equations: NormalEquations) -> bool:
     parts = (equations.energy, equations.gradient, equations.hessian)
     return all(bool(torch.isfinite(part).all()) for part in parts)
+
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+Limits = tuple[tuple[str, tuple[float, float]], ...]
+
+
+@kept_for_good
+def _limits(
+    shapes: Shapes, limits: Limits, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "2 n"]:
+    """Lowest and highest values of packed leaves, on a device: they are the same in every solve of a kind."""
+    leaves = {n: torch.zeros(s, dtype=dtype) for n, s in shapes}
+    layout = Layout.of(leaves)
+    return torch.stack(_packed_bounds(layout, layout.pack(leaves), dict(limits))).to(device)
+
+
+@kept_for_good
+def _bounded(shapes: Shapes, limits: Limits, device: torch.device) -> Int[Tensor, "b"]:
+    """Places of the bounded ones among them."""
+    layout = Layout.of({n: torch.zeros(s) for n, s in shapes})
+    places = torch.arange(layout.size)
+    found = [places[layout.columns((name, None))] for name, _ in limits]
+    return torch.cat([places[:0], *found]).to(device)
 
 
 def _packed_bounds(layout: Layout, x: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:

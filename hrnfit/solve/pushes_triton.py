@@ -59,27 +59,28 @@ def _pushes(inverse, steps, lows, highs, helds, pushes, moves, count, stops, WID
     n = 0
     go = 1
     while (n < stops) & (go > 0):
-        for k in range(count):
-            fresh = tl.sum(tl.where(i == k, held - swept, 0), axis=0)
-            if fresh > 0:
-                row = tl.sum(tl.where(i[:, None] == k, G, 0.0), axis=0)
-                column = tl.sum(tl.where(i[None, :] == k, G, 0.0), axis=1)
-                pivot = tl.sum(tl.where(i == k, row, 0.0), axis=0)
-                here, there = i[:, None] == k, i[None, :] == k
-                G = tl.where(
-                    here & there,
-                    -1.0 / pivot,
+        # one after the other those that are held since the last stop: to look at each of 53 took 80 us a stop
+        k = tl.min(tl.where(held > swept, i, WIDTH), axis=0)
+        while k < WIDTH:
+            row = tl.sum(tl.where(i[:, None] == k, G, 0.0), axis=0)
+            column = tl.sum(tl.where(i[None, :] == k, G, 0.0), axis=1)
+            pivot = tl.sum(tl.where(i == k, row, 0.0), axis=0)
+            here, there = i[:, None] == k, i[None, :] == k
+            G = tl.where(
+                here & there,
+                -1.0 / pivot,
+                tl.where(
+                    here,
+                    (row / pivot)[None, :],
                     tl.where(
-                        here,
-                        (row / pivot)[None, :],
-                        tl.where(
-                            there,
-                            (column / pivot)[:, None],
-                            G - column[:, None] * (row / pivot)[None, :],
-                        ),
+                        there,
+                        (column / pivot)[:, None],
+                        G - column[:, None] * (row / pivot)[None, :],
                     ),
-                )
-        swept = held
+                ),
+            )
+            swept = tl.where(i == k, 1, swept)
+            k = tl.min(tl.where(held > swept, i, WIDTH), axis=0)
         off = tl.where(held > 0, stop - step, 0.0)
         answer = tl.sum(G * off[None, :], axis=1)
         push = tl.where(held > 0, -answer, 0.0)

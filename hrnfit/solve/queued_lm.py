@@ -69,6 +69,11 @@ class _Search(NamedTuple):
     """Of the start and of every accepted step, NaN where there is none yet."""
 
 
+_WHOLE = tuple(_Search._fields.index(name) for name in ("steps", "outcome"))
+_PARTS = tuple(i for i in range(len(_Search._fields)) if i not in _WHOLE)
+"""Places of the integers, and of the others."""
+
+
 class QueuedSolution(NamedTuple):
     """Result over the packed vector."""
 
@@ -113,8 +118,8 @@ def _trials(
     def trial(*tensors: Tensor) -> tuple[Tensor, ...]:
         search, box = _Search(*tensors[:size]), Box(*tensors[size : size + 3])
         moved = _advanced(linearize, search, box, tensors[size + 3 :], law)
-        for old, new in zip(search, moved, strict=True):
-            old.copy_(new)
+        for places in (_WHOLE, _PARTS):  # one launch each
+            torch._foreach_copy_([search[i] for i in places], [moved[i] for i in places])  # pyright: ignore
         return (_report(moved),)
 
     if problem.key is None or not records(inputs[0].device):

@@ -50,11 +50,21 @@ class Recording:
 
 
 def _fill(buffers: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> None:
-    """Copy inputs into buffers, also into those whose gradients a recording takes."""
+    """Copy inputs into buffers, also into those whose gradients a recording takes; those of a dtype together,
+    since twenty small copies cost their host 0.2 ms."""
+    alike: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     with torch.no_grad():
         for buffer, value in zip(buffers, inputs, strict=True):
-            if buffer.data_ptr() != value.data_ptr():
+            if buffer.data_ptr() == value.data_ptr():
+                continue
+            if buffer.is_contiguous() and value.is_contiguous() and value.device == buffer.device:
+                there, here = alike.setdefault(buffer.dtype, ([], []))
+                there.append(buffer)
+                here.append(value)
+            else:
                 buffer.copy_(value)
+        for there, here in alike.values():
+            torch._foreach_copy_(there, here)  # pyright: ignore[reportPrivateUsage]
 
 
 class _Store:

@@ -21,7 +21,9 @@ from hrnfit.fit.mirror import (
     with_mirror,
 )
 from hrnfit.fit.queued_coefficients import packed_problem, queued_round, unknowns_of
+from hrnfit.fit.queued_skin import skin_equations
 from hrnfit.fit.scene import Scene
+from hrnfit.geometry import device_kernels
 from hrnfit.solve.block import Layout
 from hrnfit.solve.levenberg_marquardt import LevenbergMarquardt
 from hrnfit.state import FaceState
@@ -84,6 +86,25 @@ def test_the_equations_of_mirror_images_and_landmarks(free):
     unknowns = unknowns_of(p.round(), leaves, swap)
     packed = packed_problem(p.round(), unknowns, held.blocks, held.fixed)
     agree(SumOfProblems((MirrorTied(p, swap), held)), packed, leaves)
+
+
+def test_kernels_look_at_the_skin_as_torch_does(monkeypatch):
+    """In the interpreter."""
+    launched = pytest.importorskip("hrnfit.geometry.launched", reason="Triton is not installed")
+    if not launched.INTERPRETED:
+        pytest.skip("kernels are compiled in this process")
+    scene, state = start(True, torch.float32)
+    p = _Problem(scene, state, FREE, SETTINGS, None)
+    leaves = leaves_of(state, FREE)
+    p.refresh(leaves)
+    now = p.round()
+    given = (now.plan, now.constants, *leaves.values())
+    theirs = skin_equations(*given)
+    monkeypatch.setattr(device_kernels, "DEVICES", frozenset({"cuda", "cpu"}))
+    ours = skin_equations(*given)
+    torch.testing.assert_close(ours.energy, theirs.energy, rtol=1e-5, atol=0)
+    for own, other in zip(ours[1:], theirs[1:], strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
 
 
 def test_the_matrix_of_the_mirror():

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from hrnfit.geometry.definite import factor_or_nan, solve_by_factors, solve_definite
+from hrnfit.geometry.definite import (
+    factor_or_nan,
+    inverse_of_lower,
+    solve_by_factors,
+    solve_definite,
+)
 
 F64 = torch.float64
 
@@ -49,3 +55,12 @@ def test_the_factor_of_a_system_that_has_none_is_nan():
     factors = factor_or_nan(torch.stack([good, bad]))
     assert factors[0].tolist() == [[2.0, 0.0], [0.0, 2.0]]
     assert factors[1].isnan().all()
+
+
+@pytest.mark.parametrize("size", [1, 5, 8, 16, 27])
+def test_inverse_of_a_lower_triangle(size, generator):
+    factor = torch.randn(size, size, dtype=torch.float64, generator=generator).tril()
+    factor.diagonal().abs_().add_(1.0)
+    inverse = inverse_of_lower(factor, leaf=4)
+    assert torch.equal(inverse, inverse.tril())
+    torch.testing.assert_close(inverse @ factor, torch.eye(size, dtype=torch.float64))

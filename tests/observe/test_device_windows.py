@@ -9,7 +9,7 @@ from hrnfit.geometry import brown
 from hrnfit.observe import window_source as window_source_module
 from hrnfit.observe.device_windows import DevicePhotographs
 from hrnfit.observe.observation import Landmarks, View
-from hrnfit.observe.window_place import Placement, batches
+from hrnfit.observe.window_place import Cut, Placement, cut_of
 from hrnfit.observe.window_source import (
     PER_PIXEL,
     HostPhotographs,
@@ -86,8 +86,10 @@ def test_the_lens_without_a_mask_on_one_size(generator):
     views = tuple(_view(_camera(LENSES["rig"]), generator) for _ in range(3))
     boxes = torch.tensor([[40.0, 20, 210, 190]]).repeat(3, 1) + torch.arange(3.0)[:, None]
     photographs = DevicePhotographs(views, CPU)
-    (batch,) = batches(Placement.of(photographs.K, boxes.double(), 64), [(200, 260)] * 3)
-    assert (batch.rows, batch.block, batch.samples, batch.enlarging) == ((0, 1, 2), 1, 3, False)
+    place = Placement.of(photographs.K, boxes.double(), 64)
+    assert {cut_of(place, row, (200, 260), False) for row in range(3)} == {
+        Cut(64, (200, 260), block=1, samples=3, enlarging=False, wide=False)
+    }
     host, device = working_views(views, boxes, 64), photographs.windows(boxes, 64)
     torch.testing.assert_close(device.images, host.images, atol=3e-5, rtol=0)
     assert bool((device.masks == 1).all())
@@ -114,8 +116,9 @@ def test_placement_by_hand():
     camera = Camera.create(K[0], height=100, width=100)
     window = window_camera(camera, torch.tensor([10.0, 20, 50, 40]), 80)
     torch.testing.assert_close(place.K[0], window.K)
-    (batch,) = batches(Placement.of(K, torch.tensor([[0.0, 0, 90, 90]]).double(), 20), [(100, 100)])
-    assert (batch.block, batch.samples, batch.enlarging) == (2, 3, False)  # 4.5 per pixel
+    place = Placement.of(K, torch.tensor([[0.0, 0, 90, 90]]).double(), 20)
+    # 4.5 photograph pixels per pixel
+    assert cut_of(place, 0, (100, 100), True) == Cut(20, (100, 100), 2, 3, False, True)
 
 
 @pytest.mark.parametrize("lens", LENSES.values(), ids=LENSES)

@@ -17,13 +17,14 @@ pytest.importorskip("triton", reason="the optional package triton is not install
 from hrnfit.render import cuda
 from hrnfit.render.cpu import CpuRasterizer
 from hrnfit.render.cuda import CudaRasterizer
-from hrnfit.render.cuda_shade import Normalize, Shade
+from hrnfit.render.cuda_shade import Normalize, Shade, basis
 from hrnfit.render.rasterizer import Raster
 from hrnfit.render.shade import (
     DIFFERENCE,
     LINEAR,
     PRODUCT,
     ZONAL,
+    plain_basis,
     plain_normalize,
     plain_shade,
     shade,
@@ -218,3 +219,9 @@ def test_many_triangles_over_a_large_image_are_shared_by_all_programs(generator)
     got = OURS.rasterize(points.cuda(), faces.cuda(), 700, 900)
     expected = CpuRasterizer().rasterize(points, faces, 700, 900)
     assert torch.equal(got.triangle.cpu(), expected.triangle)
+
+
+def test_the_harmonics_of_normals(generator):
+    normals = random(generator, 2, 5, 3).detach()
+    constants = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+    torch.testing.assert_close(basis(normals, constants), plain_basis(normals), atol=1e-12, rtol=0)

@@ -1,0 +1,31 @@
+"""The recorded look, called plainly here, is a look and its relighting."""
+
+from __future__ import annotations
+
+import torch
+
+from hrnfit.fit.recorded_skin import recorded_look
+from hrnfit.fit.shared_skin import SharedSkin
+from hrnfit.fit.surface_stage import SurfaceSettings
+from tests.fit.small_scene import truth_scene
+
+SETTINGS = SurfaceSettings(size=96, texels=48, blur=1.0, kernel_scale=0.8, offset=0.03)
+
+
+def test_it_is_a_look_and_its_light():
+    scene, state = truth_scene()
+    skin = SharedSkin(scene, SETTINGS)
+    look = skin.relight(skin.look(state))
+    given = (skin.source, skin.texels, skin._compared, SETTINGS.offset, SETTINGS.kernel_scale)
+    weight, light = recorded_look(scene, state, scene.windows(96), *given)
+    assert torch.equal(weight, look.seen.weight)
+    torch.testing.assert_close(light, skin.light)
+    assert bool(light.any())
+
+
+def test_refreshing_keeps_the_light():
+    scene, state = truth_scene()
+    one, other = SharedSkin(scene, SETTINGS), SharedSkin(scene, SETTINGS)
+    assert torch.equal(one.refreshed(state), other.look(state).seen.weight)
+    other.relight(other.look(state))
+    assert torch.equal(one.light, other.light)
