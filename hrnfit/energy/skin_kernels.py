@@ -165,14 +165,18 @@ def blocks(
     inside = p < P
     total = tl.full((BLOCK,), 0.0, tl.float32)
     share = 1.0 / tl.load(seen)
-    for v in range(V):
+    v = 0
+    while v < V:
         total += share * tl.load(weight + v * P + p, mask=inside, other=0.0)
+        v += 1
     whole = 1.0 / tl.maximum(total, 1e-12)
     for e in tl.static_range(3 * KC):
         value = tl.zeros((BLOCK,), tl.float32)
-        for v in range(V):
+        v = 0
+        while v < V:
             w = share * tl.load(weight + v * P + p, mask=inside, other=0.0)
             value += w * tl.load(columns + (v * P + p) * 3 * KC + e, mask=inside, other=0.0)
+            v += 1
         tl.store(middle + p * 3 * KC + e, value * whole, mask=inside)
     at = tl.load(flat + p, mask=inside, other=0)
     for i in tl.static_range(KC):
@@ -182,7 +186,8 @@ def blocks(
             for c in tl.static_range(3):
                 mi = tl.load(middle + (3 * p + c) * KC + i, mask=inside, other=0.0)
                 mj = tl.load(middle + (3 * p + c) * KC + j, mask=inside, other=0.0)
-                for v in range(V):
+                v = 0
+                while v < V:
                     w = share * tl.load(weight + v * P + p, mask=inside, other=0.0)
                     here = (v * P + p) * 3 + c
                     ci = tl.load(columns + here * KC + i, mask=inside, other=0.0) - mi
@@ -190,6 +195,7 @@ def blocks(
                     value += w * ci * cj
                     if j == i:
                         pull += w * ci * tl.load(residual + here, mask=inside, other=0.0)
+                    v += 1
             tl.store(square + (i * KC + j) * SS + at, value, mask=inside)
             if j > i:
                 tl.store(square + (j * KC + i) * SS + at, value, mask=inside)

@@ -59,7 +59,8 @@ def _pushes(inverse, steps, lows, highs, helds, pushes, moves, count, stops, WID
     n = 0
     go = 1
     while (n < stops) & (go > 0):
-        for k in range(count):
+        k = 0
+        while k < count:
             fresh = tl.sum(tl.where(i == k, held - swept, 0), axis=0)
             if fresh > 0:
                 row = tl.sum(tl.where(i[:, None] == k, G, 0.0), axis=0)
@@ -79,6 +80,7 @@ def _pushes(inverse, steps, lows, highs, helds, pushes, moves, count, stops, WID
                         ),
                     ),
                 )
+            k += 1
         swept = held
         off = tl.where(held > 0, stop - step, 0.0)
         answer = tl.sum(G * off[None, :], axis=1)
