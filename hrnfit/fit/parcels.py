@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
@@ -90,22 +90,22 @@ def receive(connection: Connection) -> Parcel:
     return Parcel(content, buffers)
 
 
-def _in_memory(buffers: tuple[memoryview, ...]) -> io.BufferedIOBase | None:
-    """Memory without a name that holds the buffers, to be read from its start; None where the system has none."""
+def _in_memory(buffers: tuple[memoryview, ...]) -> io.FileIO | None:
+    """Memory without a name that holds the buffers, to be read from its start; None where the system gives none."""
     if not hasattr(os, "memfd_create"):
         return None
     try:
-        memory = io.BufferedWriter(io.FileIO(os.memfd_create("hrnfit"), "w"))
-    except OSError:  # some sandboxes
+        with ExitStack() as opened_here:
+            memory = opened_here.enter_context(io.FileIO(os.memfd_create("hrnfit"), "w"))
+            for buffer in buffers:
+                left = buffer
+                while len(left):
+                    left = left[os.write(memory.fileno(), left) :]
+            memory.seek(0)
+            opened_here.pop_all()
+            return memory
+    except OSError:  # not in every sandbox, and not without room
         return None
-    try:
-        for buffer in buffers:
-            memory.write(buffer)
-        memory.seek(0)
-    except BaseException:
-        memory.close()
-        raise
-    return memory
 
 
 class _Pickler(pickle.Pickler):

@@ -107,7 +107,7 @@ def prediction(points: Tensor, faces: Tensor, size: int, covered: Tensor) -> Sim
     triangle = torch.where(covered, 0, -1).to(torch.int32)
     return SimpleNamespace(
         points=points,
-        state=state(len(points)),
+        state=state(len(points)).to(points.device),
         model=SimpleNamespace(faces=faces),
         raster=SimpleNamespace(triangle=triangle),
         coverage=covered.to(points.dtype),

@@ -6,22 +6,33 @@ import multiprocessing
 import os
 import pickle
 import threading
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hrnfit.fit import parcels
 from hrnfit.fit.parcels import opened, packed, packed_whole, receive, send
 
 MODEL = {"basis": torch.ones(1000)}
 
 
-@pytest.fixture(params=["memory", "pipe"])
-def way(request, monkeypatch) -> str:
+def refuse(*_: object) -> int:
+    raise OSError("no room")
+
+
+@pytest.fixture(params=["memory", "no room", "pipe"])
+def way(request, monkeypatch, tmp_path) -> str:
     """How large buffers travel; other systems than Linux have the pipe alone."""
     if request.param == "pipe":
         monkeypatch.delattr(os, "memfd_create", raising=False)
+    if request.param == "no room":
+        some = partial(os.open, tmp_path / "some", os.O_RDWR | os.O_CREAT)
+        full = SimpleNamespace(memfd_create=lambda name: some(), write=refuse)
+        monkeypatch.setattr(parcels, "os", full)
     return request.param
 
 
@@ -51,10 +62,10 @@ def test_tensors_and_arrays_arrive_with_memory_that_may_be_written(way):
 def test_nobody_waits_for_the_reader_of_large_buffers_and_no_descriptor_stays():
     here, there = multiprocessing.Pipe()
     before = len(os.listdir("/proc/self/fd"))
-    parcels = [packed(torch.full((1_000_000,), float(i))) for i in range(3)]
-    for parcel in parcels:
+    sent = [packed(torch.full((1_000_000,), float(i))) for i in range(3)]
+    for parcel in sent:
         send(here, parcel)
-    found = [opened(receive(there)) for _ in parcels]
+    found = [opened(receive(there)) for _ in sent]
     assert [float(tensor.mean()) for tensor in found] == [0.0, 1.0, 2.0]
     assert len(os.listdir("/proc/self/fd")) == before
 
