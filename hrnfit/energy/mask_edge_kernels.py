@@ -22,10 +22,12 @@ def nearest(rows, out, size, BLOCK: tl.constexpr):
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     best = 0 * column + 0x7FFFFFFF
     found = 0 * column - 1
-    for c in range(size):
+    c = 0
+    while c < size:
         r = tl.load(rows + line * size + c)
         distance = (column - c) * (column - c) + (r - row) * (r - row)
         better = (r >= 0) & (distance < best)
         best = tl.where(better, distance, best)
         found = tl.where(better, r * size + c, found)
+        c += 1
     tl.store(out + line * size + column, found, mask=column < size)

@@ -14,11 +14,13 @@ def mean(sums, out, parts, WEIGHED: tl.constexpr, BLOCK: tl.constexpr):
     """sums (2, parts): energy over validity, and 1 over validity; not WEIGHED: (parts), the energy, and 1."""
     energy = tl.zeros([BLOCK], sums.dtype.element_ty)
     validity = energy
-    for first in range(0, parts, BLOCK):
+    first = 0
+    while first < parts:
         at = first + tl.arange(0, BLOCK)
         energy += tl.load(sums + at, mask=at < parts, other=0.0)
         if WEIGHED:
             validity += tl.load(sums + parts + at, mask=at < parts, other=0.0)
+        first += BLOCK
     inverse = tl.sum(energy, 0) * 0.0 + 1.0
     if WEIGHED:
         inverse = 1.0 / tl.maximum(tl.sum(validity, 0), 1e-12)

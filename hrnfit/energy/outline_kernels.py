@@ -142,10 +142,12 @@ def widen_rows(planes, bits, size, radius, pixels, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     column = (at % size).to(tl.int32)
     found = tl.zeros([BLOCK], tl.int32)
-    for k in range(-radius, radius + 1):
+    k = -radius
+    while k <= radius:
         there = (at < pixels) & (column + k >= 0) & (column + k < size)
         found |= tl.load(planes + at + k, mask=there, other=0).to(tl.int32)
         found |= tl.load(planes + pixels + at + k, mask=there, other=0).to(tl.int32) * 2
+        k += 1
     tl.store(bits + at, found.to(tl.int8), mask=at < pixels)
 
 
@@ -159,9 +161,11 @@ def silhouette(
     inside = at < pixels
     row = ((at // size) % size).to(tl.int32)
     found = tl.zeros([BLOCK], tl.int32)
-    for k in range(-radius, radius + 1):
+    k = -radius
+    while k <= radius:
         there = inside & (row + k >= 0) & (row + k < size)
         found |= tl.load(bits + at + k * size, mask=there, other=0).to(tl.int32)
+        k += 1
     counted = (found == 1) & (tl.load(valid + at, mask=inside, other=0) != 0)
     scale = (2.0 * radius + 1.0) * tl.load(mm + at // (size * size), mask=inside, other=0.0) / wrong
     r = tl.load(coverage + stride * at, mask=counted, other=0.0) - tl.load(

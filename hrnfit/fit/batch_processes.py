@@ -88,8 +88,11 @@ class BatchProcesses:
         """Start those that are missing, all at once."""
         missing = [i for i, p in enumerate(self._slots) if p is None or not p.usable]
         try:
+            # all first: each reads only once it has imported torch, and a model is more than a pipe holds
             for i in missing:
                 self._start(i)
+            for i in missing:
+                self._slot(i).send(self._opening)
             for i in missing:
                 self._slot(i).answer()
         except ProcessEndedError as error:
@@ -118,6 +121,7 @@ class BatchProcesses:
             process = self._slots[slot]
             if process is None or not process.usable:
                 self._start(slot)
+                self._slot(slot).send(self._opening)
                 self._slot(slot).answer()
             yield self._slot(slot)
         finally:
@@ -140,12 +144,11 @@ class BatchProcesses:
                 process.ask(GiveBack(str(device)))
 
     def _start(self, slot: int) -> None:
-        """A new process, which answers when it has opened the model."""
+        """A new process, which waits for the model."""
         before = self._slots[slot]
         if before is not None:
             before.end()
-        self._slots[slot] = process = FitProcess(slot, self._threads, self.model)
-        process.send(self._opening)
+        self._slots[slot] = FitProcess(slot, self._threads, self.model)
 
     def _slot(self, slot: int) -> FitProcess:
         process = self._slots[slot]

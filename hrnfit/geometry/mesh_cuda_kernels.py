@@ -183,7 +183,8 @@ def project_backward(points, frame, K, T, grad, out, count, views, BLOCK: tl.con
     own = tl.program_id(1).to(tl.int64)
     rx = tl.zeros([BLOCK], points.dtype.element_ty)
     ry, rz = rx, rx
-    for view in range(views):
+    view = 0
+    while view < views:
         if tl.load(frame + view) == own:
             u, v, z = _in_camera(points + own * count * 3, n, inside, T + view * 16)
             z = tl.where(inside, z, 1.0)
@@ -198,4 +199,5 @@ def project_backward(points, frame, K, T, grad, out, count, views, BLOCK: tl.con
             rx += a * gu + e * gv + i * gz
             ry += b * gu + f * gv + j * gz
             rz += c * gu + g * gv + m * gz
+        view += 1
     store3(out + own * count * 3, n, rx, ry, rz, inside)

@@ -68,7 +68,8 @@ def _nearest(
     best = tl.full((POINTS,), float("inf"), tl.float32)
     index = tl.full((POINTS,), 0, tl.int32)
     first = tl.program_id(1) * blocks * TRIANGLES
-    for block in range(blocks):
+    block = 0
+    while block < blocks:
         t = first + block * TRIANGLES + tl.arange(0, TRIANGLES)
         there = t < n_triangles
         square = _squares(px, py, pz, rows, t, there, n_triangles)
@@ -79,6 +80,7 @@ def _nearest(
         nearer = least < best
         best = tl.where(nearer, least, best)
         index = tl.where(nearer, which.to(tl.int32), index)
+        block += 1
     bits = best.to(tl.int32, bitcast=True).to(tl.int64)
     out = packed + tl.program_id(1).to(tl.int64) * n_points + at
     tl.store(out, (bits << 32) | index.to(tl.int64), mask=asked)

@@ -172,7 +172,8 @@ def gather_surface(
     own = tl.program_id(1).to(tl.int64)
     x = tl.zeros([BLOCK], by_u.dtype.element_ty)
     y, z, nx, ny, nz = x, x, x, x, x
-    for view in range(views):
+    view = 0
+    while view < views:
         if tl.load(frame + view) == own:
             start = (
                 0 * own + view
@@ -186,6 +187,7 @@ def gather_surface(
             z += _gathered(v, mask, at, 1, 0, 2, inside, height, width)
             ax, ay, az = load3(by_normal + 3 * start, at, inside)
             nx, ny, nz = nx + ax, ny + ay, nz + az
+        view += 1
     store3(to_positions + own * texels * 3, at, x, y, z, inside)
     store3(to_normals + own * texels * 3, at, nx, ny, nz, inside)
 
@@ -198,9 +200,11 @@ def gather_displacement(by_u, by_v, mask, rows, out, views, height, width, BLOCK
     inside = at < texels
     own = tl.program_id(1).to(tl.int64)
     total = tl.zeros([BLOCK], by_u.dtype.element_ty)
-    for view in range(views):
+    view = 0
+    while view < views:
         if tl.load(rows + view) == own:
             start = (0 * own + view) * texels
             total += _gathered(by_u + 4 * start, mask, at, 0, 1, 3, inside, height, width)
             total += _gathered(by_v + 4 * start, mask, at, 1, 0, 3, inside, height, width)
+        view += 1
     tl.store(out + own * texels + at, total, mask=inside)

@@ -114,23 +114,14 @@ def _products(transfer: Float[Tensor, "n m"]) -> Float[Tensor, "m 5 4 5"]:
     Fine nodes of a coarse one are 2 I - 1 .. 2 I + 2, so offsets d in -2..2 stay in e in -2..2.
     """
     n, m = transfer.shape
-    out = torch.zeros(m, 5, 4, 5, dtype=torch.float64)
-    for coarse in range(m):
-        for e, a, d in _inside(coarse, n, m):
-            i = 2 * coarse - 1 + a
-            out[coarse, e + 2, a, d + 2] = transfer[i, coarse] * transfer[i + d, coarse + e]
-    return out
-
-
-def _inside(coarse: int, n: int, m: int) -> list[tuple[int, int, int]]:
-    """The (e, a, d) of `_products` whose nodes exist."""
-    return [
-        (e, a, d)
-        for e in range(-2, 3)
-        for a in range(4)
-        for d in range(-2, 3)
-        if 0 <= coarse + e < m and 0 <= 2 * coarse - 1 + a < n and 0 <= 2 * coarse - 1 + a + d < n
-    ]
+    axes = (torch.arange(m), torch.arange(-2, 3), torch.arange(4), torch.arange(-2, 3))
+    coarse, e, a, d = torch.meshgrid(*axes, indexing="ij")
+    i, other = 2 * coarse - 1 + a, coarse + e
+    j = i + d
+    exist = (other >= 0) & (other < m) & (i >= 0) & (i < n) & (j >= 0) & (j < n)
+    here = transfer[i.clamp(0, n - 1), coarse]
+    there = transfer[j.clamp(0, n - 1), other.clamp(0, m - 1)]
+    return torch.where(exist, here * there, torch.zeros_like(here)).double()
 
 
 def _coarsened(

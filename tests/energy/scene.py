@@ -60,15 +60,16 @@ def working_views(
 ) -> WorkingViews:
     """Windows with the given masks, grey unless images are given, all inside unless said."""
     views, size, _ = masks.shape
-    K = torch.tensor([[FOCAL, 0, size / 2], [0, FOCAL, size / 2], [0, 0, 1]], dtype=masks.dtype)
+    K = masks.new_tensor([[FOCAL, 0, size / 2], [0, FOCAL, size / 2], [0, 0, 1]])
+    device = masks.device
     return WorkingViews(
-        images=torch.full((views, size, size, 3), 0.5) if images is None else images,
+        images=torch.full((views, size, size, 3), 0.5, device=device) if images is None else images,
         masks=masks,
         inside=torch.ones_like(masks, dtype=torch.bool) if inside is None else inside,
         K=K.repeat(views, 1, 1),
-        T_cam_world=torch.eye(4, dtype=masks.dtype).repeat(views, 1, 1),
-        landmarks=torch.zeros(views, 68, 2),
-        landmark_confidence=torch.zeros(views, 68),
+        T_cam_world=torch.eye(4, dtype=masks.dtype, device=device).repeat(views, 1, 1),
+        landmarks=torch.zeros(views, 68, 2, device=device),
+        landmark_confidence=torch.zeros(views, 68, device=device),
         names=tuple(f"view{i}" for i in range(views)),
     )
 
@@ -106,7 +107,7 @@ def prediction(points: Tensor, faces: Tensor, size: int, covered: Tensor) -> Sim
     triangle = torch.where(covered, 0, -1).to(torch.int32)
     return SimpleNamespace(
         points=points,
-        state=state(len(points)),
+        state=state(len(points)).to(points.device),
         model=SimpleNamespace(faces=faces),
         raster=SimpleNamespace(triangle=triangle),
         coverage=covered.to(points.dtype),

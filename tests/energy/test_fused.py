@@ -1,4 +1,4 @@
-"""Fused energies against the terms' own residuals: value and gradient. Kernels run in the interpreter here."""
+"""Fused energies against the terms' own residuals: value and gradient, in Triton's interpreter or on a device."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hrnfit.energy.kernel import KERNELS
 from hrnfit.energy.term import reduce
 from hrnfit.fit.terms import TERMS, make_term
 from hrnfit.geometry.launched import INTERPRETED
-from tests.fit.small_scene import truth_scene
+from tests.fit.small_scene import truth_on
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
 LEAVES = ("deformation", "displacement", "albedo_map", "light", "pose", "camera", "log_focal")
 KINDS = ("square", "abs", "huber", "cauchy", "geman_mcclure")
@@ -32,11 +32,11 @@ CASES += [("deformation_size", kernel) for kernel in KINDS if kernel != "abs"]
 
 def prediction(seed: int = 0):
     """A state off the truth on small maps, with every leaf a leaf of autograd."""
-    scene, state = truth_scene()
+    scene, state = truth_on(DEVICE)
     generator = torch.Generator().manual_seed(seed)
 
     def rough(size: tuple[int, ...], scale: float) -> torch.Tensor:
-        return (scale * torch.randn(size, generator=generator)).requires_grad_()
+        return (scale * torch.randn(size, generator=generator)).to(DEVICE).requires_grad_()
 
     moved = state.replace(
         deformation=rough((12, 12, 3), 3.0),

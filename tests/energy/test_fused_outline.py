@@ -1,4 +1,4 @@
-"""The outline's kernels on a sphere, whose contour is known, against the plain terms."""
+"""The outline's kernels on a sphere, whose contour is known, against the plain terms; in Triton's interpreter or on a device."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tests.energy.scene import (
     working_views,
 )
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
 SIZE, RADIUS = 64, 20.0
-FACES = sphere()[1]
+FACES = sphere()[1].to(DEVICE)
 
 
 def seen(kept: int = len(FACES)):
     """A sphere 1 px too large for its mask, with a lens twice as long; `kept` of its triangles."""
     disc = disc_mask(SIZE, outline_radius(RADIUS))
-    points = project(ball(RADIUS, (1.0, 0.5)), SIZE)[None].requires_grad_()
-    scene = prediction(points, FACES[:kept], SIZE, disc > 0.5)
-    scene.coverage = disc.clone().requires_grad_()
-    views = working_views(disc_mask(SIZE, outline_radius(RADIUS) - 1.0))
+    points = project(ball(RADIUS, (1.0, 0.5)), SIZE)[None].to(DEVICE).requires_grad_()
+    scene = prediction(points, FACES[:kept], SIZE, disc.to(DEVICE) > 0.5)
+    scene.coverage = disc.to(DEVICE, copy=True).requires_grad_()
+    views = working_views(disc_mask(SIZE, outline_radius(RADIUS) - 1.0).to(DEVICE))
     return scene, views, mm_per_pixel(scene, views)[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""Mask edges without the host against those of scipy, in the interpreter."""
+"""Mask edges without the host against those of scipy, in Triton's interpreter or on a device."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from hrnfit.energy.contour import mask_edges
+from hrnfit.energy.contour import MaskEdges, mask_edges
 from hrnfit.energy.mask_edges_cuda import cuda_mask_edges, nearest_marked
 from hrnfit.geometry.launched import INTERPRETED
 from tests.energy.scene import disc_mask
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
 
 def test_the_nearest_marked_pixel_by_hand():
-    marked = torch.zeros(2, 3, 4, dtype=torch.bool)[:, :, :3]
+    marked = torch.zeros(2, 3, 4, dtype=torch.bool, device=DEVICE)[:, :, :3]
     marked[0, 0, 0] = marked[0, 2, 2] = True
     found = nearest_marked(marked)
     assert found[0].tolist() == [[0, 0, 0], [0, 0, 8], [0, 8, 8]]  # of equals, the first column
@@ -33,7 +33,9 @@ def test_edges_are_those_of_the_distance_transform(centre):
     inside = torch.ones_like(masks, dtype=torch.bool)
     inside[:, :, -3:] = False
     masks = masks * inside
-    plain, ours = mask_edges(masks, inside), cuda_mask_edges(masks, inside, 1.0)
+    plain = mask_edges(masks, inside)
+    ours = cuda_mask_edges(masks.to(DEVICE), inside.to(DEVICE), 1.0)
+    ours = MaskEdges(*(part.cpu() for part in ours))
     row, column = torch.meshgrid(*(torch.arange(size) + 0.5,) * 2, indexing="ij")
     here = torch.stack((column, row), -1)
     away = [(edges.point - here).norm(dim=-1)[:2] for edges in (plain, ours)]

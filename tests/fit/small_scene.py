@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hrnfit.fit.model_constants import model_on
 from hrnfit.fit.scene import Scene
 from hrnfit.model.linear import LinearFaceModel
 from hrnfit.observe.observation import View, WorkingViews
+from hrnfit.render.backend import rasterizer
 from hrnfit.render.cpu import CpuRasterizer
 from hrnfit.state import FaceState, Sharing
 from hrnfit.synthetic import Subject, SyntheticRig, synthetic_rig
@@ -86,6 +88,19 @@ def cast(windows: WorkingViews) -> WorkingViews:
         for name in ("images", "masks", "K", "T_cam_world", "landmarks", "landmark_confidence")
     }
     return replace(windows, **moved)
+
+
+@cache
+def truth_on(device: torch.device) -> tuple[Scene, FaceState]:
+    """`truth_scene` on a device, with the renderer that is made for it."""
+    scene, state = truth_scene()
+    if device.type == "cpu":
+        return scene, state
+    model, renderer = model_on(scene.model, device), rasterizer("auto", device)
+    moved = replace(
+        scene, model=model, rasterizer=renderer, device=device, _windows={}, _sources=[]
+    )
+    return moved, state.to(device)
 
 
 SMILES = (0, 1, 0, 1, 0)

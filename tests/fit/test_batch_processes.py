@@ -18,7 +18,7 @@ from hrnfit.fit import batch_processes
 from hrnfit.fit.batch_processes import InProcesses
 from hrnfit.fit.batch_terms import UnfinishedError
 from hrnfit.fit.batch_work import BatchError, BatchInterrupted, BatchProgress
-from hrnfit.fit.fit_process import ProcessEndedError, RaisedInProcess
+from hrnfit.fit.fit_process import FitProcess, ProcessEndedError, RaisedInProcess
 from hrnfit.fit.process_inside import Room
 from hrnfit.fit.result import FitResult
 from tests.fit.process_cases import Ends, finish
@@ -156,6 +156,31 @@ def test_a_subject_that_cannot_be_sent_is_its_own_error(pool):
     odd = replace(THREE[0], name="odd", frames=memoryview(bytes(3)))  # type: ignore[arg-type]
     with pytest.raises(BatchError, match="subject 'odd': cannot be pickled"):
         run(pool, [odd], on_error="raise")
+
+
+def test_all_processes_start_before_the_first_is_given_the_model(monkeypatch):
+    """Each imports torch for seconds before it reads what it is sent."""
+    told: list[str] = []
+
+    class Told(FitProcess):
+        def __init__(self, number: int, threads: int, model: Any) -> None:
+            self.number = number
+            told.append(f"start {number}")
+
+        def send(self, parcel: Any) -> None:
+            told.append(f"send {self.number}")
+
+        def answer(self, *_: Any) -> None:
+            told.append(f"answer {self.number}")
+
+        def dismiss(self) -> None:
+            pass
+
+        end = dismiss
+
+    monkeypatch.setattr(batch_processes, "FitProcess", Told)
+    with hrnfit.BatchProcesses(2, model=face(), device="cpu"):
+        assert told == ["start 0", "start 1", "send 0", "send 1", "answer 0", "answer 1"]
 
 
 def test_a_process_that_is_being_started_starts_none(monkeypatch):

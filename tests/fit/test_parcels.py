@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import threading
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hrnfit.fit import parcels
 from hrnfit.fit.parcels import opened, packed, packed_whole, receive, send
 
 MODEL = {"basis": torch.ones(1000)}
+
+
+def refuse(*_: object) -> int:
+    raise OSError("no room")
+
+
+@pytest.fixture(params=["memory", "no room", "pipe"])
+def way(request, monkeypatch, tmp_path) -> str:
+    """How large buffers travel; other systems than Linux have the pipe alone."""
+    if request.param == "pipe":
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    if request.param == "no room":
+        some = partial(os.open, tmp_path / "some", os.O_RDWR | os.O_CREAT)
+        full = SimpleNamespace(memfd_create=lambda name: some(), write=refuse)
+        monkeypatch.setattr(parcels, "os", full)
+    return request.param
 
 
 def through(value: object) -> Any:
@@ -26,8 +46,8 @@ def through(value: object) -> Any:
     return opened(parcel)
 
 
-def test_tensors_and_arrays_arrive_with_memory_that_may_be_written():
-    tensor, array = torch.arange(200_000.0).reshape(2, -1), np.arange(5, dtype=np.uint8)
+def test_tensors_and_arrays_arrive_with_memory_that_may_be_written(way):
+    tensor, array = torch.arange(400_000.0).reshape(2, -1), np.arange(5, dtype=np.uint8)
     first, second, empty, scalar = through((tensor, array, torch.zeros(0, 3), torch.tensor(2)))
     assert torch.equal(first, tensor)
     assert np.array_equal(second, array)
@@ -36,6 +56,18 @@ def test_tensors_and_arrays_arrive_with_memory_that_may_be_written():
     second += 1
     assert torch.equal(first, tensor + 1)
     assert tensor[0, 0] == array[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no memfd_create")
+def test_nobody_waits_for_the_reader_of_large_buffers_and_no_descriptor_stays():
+    here, there = multiprocessing.Pipe()
+    before = len(os.listdir("/proc/self/fd"))
+    sent = [packed(torch.full((1_000_000,), float(i))) for i in range(3)]
+    for parcel in sent:
+        send(here, parcel)
+    found = [opened(receive(there)) for _ in sent]
+    assert [float(tensor.mean()) for tensor in found] == [0.0, 1.0, 2.0]
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_the_memory_is_sent_as_it_is_and_a_slice_without_the_rest():
@@ -77,7 +109,7 @@ def test_the_model_is_that_of_whoever_opens():
         opened(parcel)
 
 
-def test_an_end_that_is_gone_is_an_error():
+def test_an_end_that_is_gone_is_an_error(way):
     here, there = multiprocessing.Pipe()
     there.close()
     with pytest.raises(OSError, match="ipe"):

@@ -14,7 +14,7 @@ from hrnfit.fit.recorded_stage import StageTerms, named_energy
 from hrnfit.fit.terms import TERMS, make_term
 from hrnfit.solve.first_order import Adam
 from hrnfit.solve.loop import Loop
-from tests.fit.small_scene import truth_scene
+from tests.fit.small_scene import truth_on, truth_scene
 
 NAMES = tuple(name for name in TERMS if name != "perceptual")
 KERNELS_OF = ("photometric", "landmark", "contour", "silhouette", "rigidity", "displacement_tv")
@@ -85,21 +85,22 @@ def test_adam_takes_the_named_energy_as_any_other():
 
 
 def test_kernels_of_a_device_give_the_energy_and_gradient_of_plain_torch(monkeypatch):
-    """Everything between the renderer and the total, with the kernels in their interpreter."""
+    """Everything between the renderer and the total, with the kernels in their interpreter or on a device."""
     pytest.importorskip("triton", reason="Triton is not installed")
     from hrnfit.geometry import device_kernels, launched
 
-    if not launched.INTERPRETED:
-        pytest.skip("kernels are compiled in this process")
-    scene, state = truth_scene()
+    device = torch.device("cpu" if launched.INTERPRETED else "cuda")
+    scene, state = truth_on(device)
     generator = torch.Generator().manual_seed(3)
     rough = torch.randn(12, 12, 3, generator=generator)
     ripple = 0.2 * torch.randn(1, 16, 16, generator=generator)
     offset = 0.05 * torch.randn(16, 16, 3, generator=generator)
-    state = state.replace(deformation=rough, displacement=ripple, albedo_map=offset)
+    state = state.replace(
+        deformation=rough.to(device), displacement=ripple.to(device), albedo_map=offset.to(device)
+    )
     free, terms, found = FREE["maps"], stage_terms(KERNELS_OF), []
     edges_of_views(scene.windows(16))  # by scipy: their kernel has its own test
-    for devices in ({"cuda"}, {"cuda", "cpu"}):
+    for devices in ({"cuda"} - {device.type}, {"cuda", device.type}):
         monkeypatch.setattr(device_kernels, "DEVICES", frozenset(devices))
         named = named_energy(scene, state, free, terms, 16, "fine")
         leaves = {n: getattr(state, n).clone().requires_grad_() for n in free}
@@ -114,15 +115,9 @@ def test_kernels_of_a_device_give_the_energy_and_gradient_of_plain_torch(monkeyp
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_a_recorded_stage_on_cuda_ends_where_the_cpu_does():
-    from hrnfit.fit.model_constants import model_on
-    from hrnfit.render.backend import rasterizer
-
     scene, state = truth_scene()
     device = torch.device("cuda")
-    model, renderer = model_on(scene.model, device), rasterizer("auto", device)
-    there = replace(
-        scene, model=model, rasterizer=renderer, device=device, _windows={}, _sources=[]
-    )
+    there, _ = truth_on(device)
     start = state.replace(deformation=torch.zeros_like(state.deformation))
     names = ("photometric", "landmark", "contour", "silhouette", "deformation_bending", "rigidity")
     terms = {name: TermWeight(1.0, "abs") for name in names}

@@ -1,4 +1,4 @@
-"""Normals, sparse rows and projection by kernels against the plain formulas, in the interpreter."""
+"""Normals, sparse rows and projection by kernels against the plain formulas, in Triton's interpreter or on a device."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from hrnfit.geometry.mesh_cuda import (
 from hrnfit.geometry.rows import plain_rows, project_views
 from tests.energy.scene import sphere
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
-UNIT, FACES = sphere(rings=6, sides=8)
+UNIT, FACES = (part.to(DEVICE) for part in sphere(rings=6, sides=8))
+
+
+def random(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(DEVICE)
 
 
 def check(ours, plain, x, generator, tolerance=1e-9):
     """Values and gradients of two functions of x agree."""
     a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
     left, right = ours(a), plain(b)
-    weight = torch.randn(left.shape, generator=generator, dtype=x.dtype)
+    weight = random(generator, *left.shape)
     assert torch.allclose(left, right, atol=tolerance)
     (by_left,) = torch.autograd.grad((left * weight).sum(), a)
     (by_right,) = torch.autograd.grad((right * weight).sum(), b)
@@ -35,15 +39,15 @@ def check(ours, plain, x, generator, tolerance=1e-9):
 
 
 def test_the_table_names_the_two_other_corners_in_order():
-    table = around_vertices(torch.tensor([[0, 1, 2], [2, 1, 3]]), 5)
+    table = around_vertices(torch.tensor([[0, 1, 2], [2, 1, 3]], device=DEVICE), 5)
     assert table[0].tolist() == [[1, 2], [-1, -1]]
     assert table[2].tolist() == [[0, 1], [1, 3]]
     assert table[4].tolist() == [[-1, -1], [-1, -1]]
 
 
 def test_normals_of_a_rough_sphere_and_of_a_lone_vertex(generator):
-    lone = torch.cat([UNIT, torch.zeros(1, 3, dtype=UNIT.dtype)])
-    x = lone + 0.1 * torch.randn(2, *lone.shape, generator=generator, dtype=UNIT.dtype)
+    lone = torch.cat([UNIT, torch.zeros_like(UNIT[:1])])
+    x = lone + 0.1 * random(generator, 2, *lone.shape)
     check(
         lambda v: cuda_vertex_normals(v, FACES),
         lambda v: gathered_vertex_normals(v, FACES),
@@ -53,17 +57,17 @@ def test_normals_of_a_rough_sphere_and_of_a_lone_vertex(generator):
 
 
 def test_no_frame_has_no_normals():
-    none = torch.zeros(0, *UNIT.shape, dtype=UNIT.dtype, requires_grad=True)
+    none = UNIT.new_zeros(0, *UNIT.shape).requires_grad_()
     normals = cuda_vertex_normals(none, FACES)
     assert normals.shape == none.shape
     assert torch.autograd.grad(normals.sum(), none)[0].shape == none.shape
 
 
 def test_rows_with_padding_and_a_batch(generator):
-    index = torch.randint(0, 9, (6, 4), generator=generator)
-    weights = torch.rand(6, 4, generator=generator, dtype=torch.float64)
+    index = torch.randint(0, 9, (6, 4), generator=generator).to(DEVICE)
+    weights = random(generator, 6, 4)
     weights[:, 2] = 0.0
-    x = torch.randn(2, 3, 9, 3, generator=generator, dtype=torch.float64)
+    x = random(generator, 2, 3, 9, 3)
     check(
         lambda v: cuda_rows(v, index, weights),
         lambda v: plain_rows(v, index, weights),
@@ -73,12 +77,12 @@ def test_rows_with_padding_and_a_batch(generator):
 
 
 def test_projection_of_frames_that_views_share(generator):
-    frame = torch.tensor([0, 1, 0])
-    K = torch.rand(3, 3, 3, generator=generator, dtype=torch.float64) * 100
-    K[:, 2] = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    T = torch.eye(4, dtype=torch.float64) + 0.1 * torch.randn(3, 4, 4, generator=generator).double()
+    frame = torch.tensor([0, 1, 0], device=DEVICE)
+    K = 100 * random(generator, 3, 3, 3)
+    K[:, 2] = K.new_tensor([0.0, 0.0, 1.0])
+    T = torch.eye(4, device=DEVICE).double() + 0.1 * random(generator, 3, 4, 4)
     T[:, 2, 3] = 50.0
-    x = torch.randn(2, 7, 3, generator=generator, dtype=torch.float64)
+    x = random(generator, 2, 7, 3)
     check(
         lambda v: cuda_project(v, frame, K, T),
         lambda v: project_views(v[frame], K, T),
@@ -88,6 +92,6 @@ def test_projection_of_frames_that_views_share(generator):
 
 
 def test_double_backward_goes_through_the_plain_formula(generator):
-    x = torch.randn(1, 5, 3, generator=generator, dtype=torch.float64).requires_grad_()
-    faces = torch.tensor([[0, 1, 2], [1, 3, 2], [2, 3, 4]])
+    x = random(generator, 1, 5, 3).requires_grad_()
+    faces = torch.tensor([[0, 1, 2], [1, 3, 2], [2, 3, 4]], device=DEVICE)
     assert torch.autograd.gradgradcheck(lambda v: cuda_vertex_normals(v, faces), x)

@@ -1,4 +1,4 @@
-"""Detail normals by kernels against the plain formula, in the interpreter."""
+"""Detail normals by kernels against the plain formula, in Triton's interpreter or on a device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hrnfit.geometry.launched import INTERPRETED
 from hrnfit.render.detail import detail_normals
 from hrnfit.render.detail_cuda import cuda_view_detail
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
-FRAME, ROWS = torch.tensor([0, 1, 1, 0]), torch.tensor([2, 0, 1, 2])
+FRAME, ROWS = torch.tensor([[0, 1, 1, 0], [2, 0, 1, 2]], device=DEVICE)
 
 
 def surfaces(generator: torch.Generator, size: int = 9) -> list[torch.Tensor]:
@@ -28,18 +28,18 @@ def surfaces(generator: torch.Generator, size: int = 9) -> list[torch.Tensor]:
         ),
         0.3 * torch.randn(3, size, size, generator=generator).double(),
     ]
-    return [x.requires_grad_() for x in made]
+    return [x.to(DEVICE).requires_grad_() for x in made]
 
 
 @pytest.mark.parametrize("free", [(0, 1, 2), (2,), (0,)])
 def test_normals_and_gradients_with_holes_in_the_chart(free, generator):
     given = surfaces(generator)
-    mask = torch.rand(9, 9, generator=generator) > 0.15
+    mask = torch.rand(9, 9, generator=generator).to(DEVICE) > 0.15
     plain = detail_normals(given[0][FRAME], given[1][FRAME], given[2][ROWS], mask)
     own = [x if k in free else x.detach() for k, x in enumerate(given)]
     ours = cuda_view_detail(*own, mask, FRAME, ROWS)
     assert torch.allclose(ours, plain, atol=1e-9)
-    weight = torch.randn(plain.shape, generator=generator).double()
+    weight = torch.randn(plain.shape, generator=generator).to(plain)
     wanted = torch.autograd.grad((plain * weight).sum(), [given[k] for k in free])
     found = torch.autograd.grad((ours * weight).sum(), [given[k] for k in free])
     for a, b in zip(found, wanted, strict=True):

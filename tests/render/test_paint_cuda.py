@@ -1,4 +1,4 @@
-"""Painting in one kernel against the plain formula, in the interpreter."""
+"""Painting in one kernel against the plain formula, in Triton's interpreter or on a device."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ pytest.importorskip("triton", reason="Triton is not installed")
 from hrnfit.geometry.launched import INTERPRETED
 from hrnfit.render.paint_cuda import _plain, painted, separated
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
 
 def given(generator: torch.Generator):
-    albedo = torch.rand(3, 5, 5, 3, generator=generator).requires_grad_()
+    albedo = torch.rand(3, 5, 5, 3, generator=generator)
     normals = torch.nn.functional.normalize(torch.randn(3, 5, 5, 3, generator=generator), dim=-1)
-    light = torch.randn(2, 9, 3, generator=generator).requires_grad_()
+    light = torch.randn(2, 9, 3, generator=generator)
     triangle = torch.randint(-1, 3, (3, 5, 5), generator=generator, dtype=torch.int32)
-    rows = torch.tensor([1, 0, 1])
-    return albedo, normals.requires_grad_(), light, rows, triangle
+    rows = torch.tensor([1, 0, 1], device=DEVICE)
+    albedo, normals, light = (x.to(DEVICE).requires_grad_() for x in (albedo, normals, light))
+    return albedo, normals, light, rows, triangle.to(DEVICE)
 
 
 def test_colour_and_gradients_are_those_of_the_formula(generator):
     arguments = given(generator)
-    weight = torch.randn(3, 5, 5, 4, generator=generator)
+    weight = torch.randn(3, 5, 5, 4, generator=generator).to(DEVICE)
     ours, plain = painted(*arguments), _plain(*arguments)
     assert torch.allclose(ours, plain, atol=1e-6)
     grads = [torch.autograd.grad((x * weight).sum(), arguments[:3]) for x in (ours, plain)]
@@ -42,15 +43,15 @@ def test_what_needs_no_gradient_gets_none(generator):
 
 @pytest.mark.parametrize("parts", [("image",), ("coverage",), ("image", "coverage")])
 def test_parts_join_their_gradients_again(parts, generator):
-    both = torch.rand(2, 3, 3, 4, generator=generator).requires_grad_()
+    both = torch.rand(2, 3, 3, 4, generator=generator).to(DEVICE).requires_grad_()
     image, coverage = separated(both)
     assert torch.equal(image, both[..., :3])
     assert torch.equal(coverage, both[..., 3])
-    weight = torch.rand(2, 3, 3, 4, generator=generator)
+    weight = torch.rand(2, 3, 3, 4, generator=generator).to(DEVICE)
     terms = {
         "image": (image * weight[..., :3]).sum(),
         "coverage": (coverage * weight[..., 3]).sum(),
     }
     (grad,) = torch.autograd.grad(sum(terms[p] for p in parts), both)
-    kept = torch.tensor([1.0 if "image" in parts else 0.0] * 3 + [float("coverage" in parts)])
+    kept = weight.new_tensor([1.0 if "image" in parts else 0.0] * 3 + [float("coverage" in parts)])
     assert torch.equal(grad, weight * kept)
