@@ -198,17 +198,35 @@ class Prediction:
         colour = hit * self.albedo_seen * shade(self.normals, light)
         return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
 
+    @property
+    def facing_normals(self) -> Float[Tensor, "V S S 3"]:
+        """`normals` without their derivative: those of the painted image where there is one."""
+        if has_kernels(self.points.device):
+            return self._painted[2]
+        return self.normals.detach()
+
     @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
-    def _painted(self) -> tuple[Float[Tensor, "V S S 3"], Float[Tensor, "V S S"]]:
-        """Image and coverage by one pass of antialiasing, on devices with kernels of our own."""
+    def _painted(
+        self,
+    ) -> tuple[Float[Tensor, "V S S 3"], Float[Tensor, "V S S"], Float[Tensor, "V S S 3"]]:
+        """Image and coverage by one pass of antialiasing, and the normals that shade it, without their
+        derivative; on devices with kernels of our own."""
         from hrnfit.render.paint_cuda import painted, separated  # local: triton
 
-        both = painted(
-            self.albedo_seen,
-            self.normals,
-            self.state.light,
-            self.sharing.light,
-            self.raster.triangle,
-        )
-        faces = self.model.faces
-        return separated(self.rasterizer.antialias(both, self.raster, self.points, faces))
+        rows, triangle, faces = self.sharing.light, self.raster.triangle, self.model.faces
+        if self.level == "fine":
+            both, normals = self._painted_maps()
+        else:
+            normals = self.normals
+            both = painted(self.albedo_seen, normals, self.state.light, rows, triangle)
+        both = self.rasterizer.antialias(both, self.raster, self.points, faces)
+        return *separated(both), normals.detach()
+
+    def _painted_maps(self) -> tuple[Float[Tensor, "V S S 4"], Float[Tensor, "V S S 3"]]:
+        """Colour and coverage before antialiasing, and normals, straight from the maps."""
+        from hrnfit.render.cuda import mesh_of  # local: triton
+        from hrnfit.render.paint_maps_cuda import painted_maps
+
+        uv, light, rows = self.model.uv, self.state.light, self.sharing.light
+        faces = mesh_of(self.model.uv_faces, uv[None]).faces
+        return painted_maps(self.raster, uv, faces, self.albedo_map, self.detail_map, light, rows)

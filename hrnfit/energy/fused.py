@@ -72,7 +72,7 @@ def _fold(term: FoldBarrier, p: Prediction, _views: WorkingViews, kernel: str) -
 
 def _photometric(term: Photometric, p: Prediction, views: WorkingViews, kernel: str) -> Tensor:
     return seen.photometric_energy(
-        p.image, views.images, p.normals, p.raster.triangle, views.masks,
+        p.image, views.images, p.facing_normals, p.raster.triangle, views.masks,
         p.projection.T_cam_world, term.least_cosine, kernel,
     )  # fmt: skip
 
