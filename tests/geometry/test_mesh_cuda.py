@@ -52,6 +52,18 @@ def test_normals_of_a_rough_sphere_and_of_a_lone_vertex(generator):
     assert not cuda_vertex_normals(x, FACES)[:, -1].any()
 
 
+def test_a_vertex_of_more_triangles_than_are_taken_at_once(generator):
+    """A fan of eleven around one vertex; no other has more than two."""
+    rim = torch.arange(1, 12)
+    faces = torch.stack([torch.zeros_like(rim), rim, rim + 1], 1)
+    x = torch.randn(13, 3, generator=generator, dtype=torch.float64)
+    check(
+        lambda v: cuda_vertex_normals(v, faces),
+        lambda v: gathered_vertex_normals(v, faces),
+        x, generator,
+    )  # fmt: skip
+
+
 def test_no_frame_has_no_normals():
     none = torch.zeros(0, *UNIT.shape, dtype=UNIT.dtype, requires_grad=True)
     normals = cuda_vertex_normals(none, FACES)
