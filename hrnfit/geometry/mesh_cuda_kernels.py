@@ -129,9 +129,7 @@ def unit_normals_backward(
     first, more = 0, 1
     while more > 0:
         k = first + tl.arange(0, WIDE)[None, :]
-        there, a, b, ax, ay, az, bx, by, bz = _around(
-            around, points + start, n, k, inside, AROUND
-        )
+        there, a, b, ax, ay, az, bx, by, bz = _around(around, points + start, n, k, inside, AROUND)
         gax, gay, gaz = _by_sum(sums + start, grad + start, a, there)
         gbx, gby, gbz = _by_sum(sums + start, grad + start, b, there)
         gx, gy, gz = own_x + gax + gbx, own_y + gay + gby, own_z + gaz + gbz
