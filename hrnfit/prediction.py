@@ -183,8 +183,8 @@ class Prediction:
     @lazy(*SURFACE, *CAMERA)
     def coverage(self) -> Float[Tensor, "V S S"]:
         """1 on the face, antialiased across the silhouette, whose only gradient this is."""
-        if "_painted" in self.__dict__:
-            return self._painted[1]
+        if "painted" in self.__dict__:
+            return self._separated[1]
         hit = (self.raster.triangle >= 0).to(self.points.dtype)[..., None]
         return self.rasterizer.antialias(hit, self.raster, self.points, self.model.faces)[..., 0]
 
@@ -192,35 +192,32 @@ class Prediction:
     def image(self) -> Float[Tensor, "V S S 3"]:
         """Shaded face in linear RGB, antialiased over black."""
         if has_kernels(self.points.device):
-            return self._painted[0]
+            return self._separated[0]
         light = self.state.light[self.sharing.light]
         hit = (self.raster.triangle >= 0).to(self.albedo_seen.dtype)[..., None]
         colour = hit * self.albedo_seen * shade(self.normals, light)
         return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
 
-    @property
-    def facing_normals(self) -> Float[Tensor, "V S S 3"]:
-        """`normals` without their derivative: those of the painted image where there is one."""
-        if has_kernels(self.points.device):
-            return self._painted[2]
-        return self.normals.detach()
-
     @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
-    def _painted(
-        self,
-    ) -> tuple[Float[Tensor, "V S S 3"], Float[Tensor, "V S S"], Float[Tensor, "V S S 3"]]:
-        """Image and coverage by one pass of antialiasing, and the normals that shade it, without their
-        derivative; on devices with kernels of our own."""
-        from hrnfit.render.paint_cuda import painted, separated  # local: triton
+    def painted(self) -> tuple[Float[Tensor, "V S S 4"], Float[Tensor, "V S S 3"]]:
+        """Image and coverage side by side, by one pass of antialiasing, and the unit normals that shade it,
+        without their derivative. On devices with kernels of our own."""
+        from hrnfit.render.paint_cuda import painted  # local: triton
 
-        rows, triangle, faces = self.sharing.light, self.raster.triangle, self.model.faces
+        raster, faces, light = self.raster, self.model.faces, self.state.light
         if self.level == "fine":
             both, normals = self._painted_maps()
         else:
-            normals = self.normals
-            both = painted(self.albedo_seen, normals, self.state.light, rows, triangle)
-        both = self.rasterizer.antialias(both, self.raster, self.points, faces)
-        return *separated(both), normals.detach()
+            normals, rows = self.normals, self.sharing.light
+            both = painted(self.albedo_seen, normals, light, rows, raster.triangle)
+        return self.rasterizer.antialias(both, raster, self.points, faces), normals.detach()
+
+    @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
+    def _separated(self) -> tuple[Float[Tensor, "V S S 3"], Float[Tensor, "V S S"]]:
+        """Image and coverage."""
+        from hrnfit.render.paint_cuda import separated  # local: triton
+
+        return separated(self.painted[0])
 
     def _painted_maps(self) -> tuple[Float[Tensor, "V S S 4"], Float[Tensor, "V S S 3"]]:
         """Colour and coverage before antialiasing, and normals, straight from the maps."""

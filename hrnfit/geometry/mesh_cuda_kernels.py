@@ -46,6 +46,15 @@ def quad(a, b, c, d):
 
 
 @kernel
+def unquad(four):
+    """The columns of (rows, 4)."""
+    even, odd = tl.split(tl.reshape(four, [four.shape[0], 2, 2]))
+    a, c = tl.split(even)
+    b, d = tl.split(odd)
+    return a, b, c, d
+
+
+@kernel
 def cross(ax, ay, az, bx, by, bz):
     return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
