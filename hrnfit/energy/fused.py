@@ -59,8 +59,8 @@ def energies(
     terms: Sequence[tuple[Term, Weighted]], prediction: Prediction, views: WorkingViews
 ) -> tuple[Tensor, dict[str, Tensor]] | None:
     """Weighted sum of the terms that have a fused form, and their energies by name; None if none has."""
-    together: dict[Hashable, Wanted] = {}
-    build: dict[Hashable, Callable[[Wanted, Prediction, WorkingViews], Group]] = {}
+    together: dict[tuple[Hashable, int], Wanted] = {}
+    build: dict[tuple[Hashable, int], Callable[[Wanted, Prediction, WorkingViews], Group]] = {}
     for term, weighted in terms:
         found = ROLES.get(type(term))
         if found is None or not found.applies(prediction):

@@ -56,7 +56,7 @@ def seen_group(
 ) -> Group:
     """`reduce` of `Photometric` and of `Silhouette`, one of them at least. image: colour and coverage; without
     `colour` coverage alone."""
-    image, masks, block = image.contiguous(), masks.contiguous(), width_of(256)
+    image, masks, block = image.contiguous(), masks.contiguous(), width_of(128)
     channels, size, pixels = image.shape[-1], masks.shape[-1], masks.numel()
     asked = [x[0] for x in (colour, coverage) if x is not None]
     kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (colour, coverage)]
