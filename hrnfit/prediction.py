@@ -90,7 +90,8 @@ class Prediction:
         """Vertices of the level per frame, head frame, mm."""
         if self.level == "coarse":
             return self.coarse_head
-        return self.coarse_head + self.operator(self.state.deformation)
+        # of one frame already: its derivative is then not summed over frames where there is one
+        return self.coarse_head + self.operator(self.state.deformation)[None]
 
     @lazy("pose")
     def T_world_head(self) -> Float[Tensor, "T 4 4"]:

@@ -15,13 +15,21 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hrnfit.energy import fused_views as seen
-from hrnfit.energy.contour import NearestContour, edges_of_views, mm_per_pixel
+from hrnfit.energy.contour import NearestContour, edges_of_views
+from hrnfit.energy.fused_light import light_group
 from hrnfit.energy.fused_maps import map_group
 from hrnfit.energy.fused_total import Group, Weighted, fused_total
 from hrnfit.energy.fused_triangles import triangle_group
 from hrnfit.energy.landmark import CONTOURS, LandmarkTerm, spread_weight
 from hrnfit.energy.photometric import Photometric
-from hrnfit.energy.prior import AlbedoMapChroma, AlbedoMapSize, AlbedoMapVariation, chroma
+from hrnfit.energy.prior import (
+    AlbedoMapChroma,
+    AlbedoMapSize,
+    AlbedoMapVariation,
+    LightColour,
+    LightSoftness,
+    chroma,
+)
 from hrnfit.energy.rigidity import FoldBarrier, Rigidity
 from hrnfit.energy.silhouette import Silhouette
 from hrnfit.energy.smooth import (
@@ -96,15 +104,26 @@ def _rests(prediction: Prediction) -> bool:
     return not prediction.coarse_head.requires_grad
 
 
+def _pair(wanted: Wanted, first: str, second: str) -> list[tuple[Weighted, Any] | None]:
+    """Two roles of a group, each with its term."""
+    return [(wanted[x][1], wanted[x][0]) if x in wanted else None for x in (first, second)]
+
+
 def _triangles(wanted: Wanted, p: Prediction, _views: WorkingViews) -> Group:
-    strain = fold = None
-    if "strain" in wanted:
-        term, weighted = wanted["strain"]
-        strain = (weighted, term.scale)
-    if "fold" in wanted:
-        term, weighted = wanted["fold"]
-        fold = (weighted, term.allowed)
-    return triangle_group(p.vertices_head, p.coarse_head, p.model.faces, strain, fold)
+    strain, fold = _pair(wanted, "strain", "fold")
+    return triangle_group(
+        p.vertices_head, p.coarse_head, p.model.faces,
+        strain and (strain[0], strain[1].scale), fold and (fold[0], fold[1].allowed),
+    )  # fmt: skip
+
+
+def _light(wanted: Wanted, p: Prediction, _views: WorkingViews) -> Group:
+    colour, softness = _pair(wanted, "colour", "softness")
+    return light_group(
+        p.state.light,
+        colour and (colour[0], colour[1].scale),
+        softness and (softness[0], softness[1].scale),
+    )
 
 
 def _landmark(wanted: Wanted, p: Prediction, views: WorkingViews) -> Group:
@@ -162,8 +181,9 @@ def _kept(prediction: Prediction, name: str, compute: Callable[[], Any]) -> Any:
 
 
 def _mm(prediction: Prediction, views: WorkingViews) -> Tensor:
-    """Width of a pixel per view."""
-    return _kept(prediction, "mm", lambda: mm_per_pixel(prediction, views)[:, 0].contiguous())
+    """Width of a pixel per view: `contour.mm_per_pixel`."""
+    points, focal = prediction.points, prediction.state.log_focal
+    return _kept(prediction, "mm", lambda: seen.pixel_widths(points, views.K, focal))
 
 
 def _outline(p: Prediction) -> tuple[Tensor, Tensor]:
@@ -195,6 +215,8 @@ ROLES: dict[type, Role] = {
     AlbedoMapChroma: _of_map("albedo_map", "isotropic", chroma),
     Rigidity: Role("triangles", "strain", _triangles, _rests),
     FoldBarrier: Role("triangles", "fold", _triangles, _rests),
+    LightColour: Role("light", "colour", _light),
+    LightSoftness: Role("light", "softness", _light),
     Photometric: Role("image", "colour", _seen),
     Silhouette: Role("image", "coverage", _seen),
     LandmarkTerm: Role("landmarks", "landmarks", _landmark),

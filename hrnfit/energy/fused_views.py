@@ -103,6 +103,18 @@ def seen_group(
     )
 
 
+def pixel_widths(
+    points: Float[Tensor, "V N 3"], K: Float[Tensor, "V 3 3"], log_focal: Float[Tensor, "V"]
+) -> Float[Tensor, "V"]:
+    """Width of a pixel at the mean depth of each view, mm; a constant."""
+    xyz, K, focal = (x.detach().contiguous() for x in (points, K, log_focal))
+    out = xyz.new_empty(len(xyz))
+    outline_kernels.pixel_widths[(len(xyz),)](
+        xyz, K, focal, out, xyz.shape[1], BLOCK=2048, num_warps=8
+    )
+    return out
+
+
 def landmark_group(
     term: Weighted,
     predicted: Float[Tensor, "V L 3"],

@@ -62,8 +62,8 @@ def _in_band(band, valid, at, inside, size):
     """Whether a pixel's coverage counts: its bit in `band` (V, S, words), where the mask's edge is known."""
     row, column = at // size, (at % size).to(tl.int32)
     word = tl.load(band + row * ((size + 31) // 32) + column // 32, mask=inside, other=0)
-    marked = ((word >> (column % 32)) & 1) != 0
-    return inside & marked & (tl.load(valid + at, mask=inside, other=0) != 0)
+    marked = inside & (((word >> (column % 32)) & 1) != 0)
+    return marked & (tl.load(valid + at, mask=marked, other=0) != 0)
 
 
 @kernel
@@ -81,22 +81,25 @@ def seen_energies(
     part, programs = tl.program_id(0), tl.num_programs(0)
     c = tl.arange(0, 4)[None, :]
     none = tl.zeros([BLOCK], grad.dtype.element_ty)
-    gr, gg, gb, ga = none, none, none, none
-    if CHANNELS == 4:
-        four = tl.load(image + 4 * at[:, None] + c, mask=inside[:, None], other=0.0)
-        r, g, b, a = unquad(four)
-    else:
-        a = tl.load(image + at, mask=inside, other=0.0)
+    gr, gg, gb, ga, validity = none, none, none, none, none
+    counted = at < 0
     if COLOUR >= 0:
         validity = _facing(normals, triangle, masks, T, at, inside, per_view, least)
+    if COVERAGE >= 0:
+        counted = _in_band(band, valid, at, inside, size)
+    if CHANNELS == 4:  # most of the image counts for nothing, and is not read
+        read = (validity > 0) | counted
+        r, g, b, a = unquad(tl.load(image + 4 * at[:, None] + c, mask=read[:, None], other=0.0))
+    else:
+        a = tl.load(image + at, mask=counted, other=0.0)
+    if COLOUR >= 0:
         value, gr, gg, gb = _photometric(
             r, g, b, target, at, validity > 0, validity, too_dark, GAMMA, FLOOR, STEEP, COLOUR
         )
         tl.store(colours + part, tl.sum(value, 0))
         tl.store(colours + programs + part, tl.sum(validity, 0))
     if COVERAGE >= 0:
-        counted = _in_band(band, valid, at, inside, size)
-        scale = breadth * tl.load(mm + at // per_view, mask=inside, other=0.0) / too_wide
+        scale = breadth * tl.load(mm + at // per_view, mask=counted, other=0.0) / too_wide
         off = a - tl.load(masks + at, mask=counted, other=0.0)
         value, slope = rho(off * scale, COVERAGE)
         tl.store(coverages + part, tl.sum(tl.where(counted, value, 0.0), 0))

@@ -116,14 +116,16 @@ class _Rows(torch.autograd.Function):
         if torch.is_grad_enabled():
             plain = partial(plain_rows, index=index, weights=weights)
             return plain_backward(plain, (values,), (True,), grad)[0], None, None
-        out = torch.zeros_like(values)
+        batch, size, channels = values.shape
+        wide = 1 << (channels - 1).bit_length()
+        out = values.new_zeros(batch, size, wide)
         block = width_of(128)
         if grad.numel():
-            kernels.rows_backward[(*blocks(len(index), block), len(values))](
-                grad.contiguous(), index, weights, out, len(index), values.shape[1],
-                K=index.shape[1], C=values.shape[2], BLOCK=block,
+            kernels.rows_backward[(*blocks(len(index), block), batch)](
+                grad.contiguous(), index, weights, out, len(index), size,
+                K=index.shape[1], C=channels, WIDE=wide, BLOCK=block,
             )  # fmt: skip
-        return out, None, None
+        return out[..., :channels], None, None
 
 
 def cuda_project(

@@ -172,19 +172,23 @@ def rows(
 
 @kernel
 def rows_backward(
-    grad, index, weights, out, count, size, K: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr
-):
-    """Add weights[n, k] grad[b, n] to out[b, index[n, k]]."""
+    grad, index, weights, out, count, size,
+    K: tl.constexpr, C: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Add weights[n, k] grad[b, n] to out[b, index[n, k]], whose rows are WIDE numbers long: a power of two, so that
+    a row is added at once."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = n < count
+    c = tl.arange(0, WIDE)[None, :]
     base = grad + tl.program_id(1).to(tl.int64) * count * C
-    to = out + tl.program_id(1).to(tl.int64) * size * C
-    for c in tl.static_range(C):
-        g = tl.load(base + n * C + c, mask=inside, other=0.0)
-        for k in range(K):
-            w = tl.load(weights + n * K + k, mask=inside, other=0.0)
-            i = tl.load(index + n * K + k, mask=inside, other=0)
-            tl.atomic_add(to + i * C + c, w * g, mask=(w != 0) & (g != 0), sem="relaxed")
+    to = out + tl.program_id(1).to(tl.int64) * size * WIDE
+    g = tl.load(base + n[:, None] * C + c, mask=inside[:, None] & (c < C), other=0.0)
+    some = tl.max((g != 0).to(tl.int32), 1) > 0
+    for k in tl.static_range(K):
+        w = tl.load(weights + n * K + k, mask=inside, other=0.0)
+        i = tl.load(index + n * K + k, mask=inside, other=0)
+        wanted = (some & (w != 0))[:, None]
+        tl.atomic_add(to + i[:, None] * WIDE + c, w[:, None] * g, mask=wanted, sem="relaxed")
 
 
 @kernel

@@ -15,16 +15,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.derivative import plain_backward
-from hrnfit.geometry.launched import blocks, width_of
+from hrnfit.geometry.launched import blocks, persistent, width_of
 from hrnfit.render import paint_maps_kernels as kernels
 from hrnfit.render.paint_cuda import CONSTANTS, plain_paint
 from hrnfit.render.rasterizer import Raster
 from hrnfit.render.reference import ReferenceRasterizer, plain_interpolate
 from hrnfit.render.shade import plain_normalize
 
-STEPS = 8
-"""Blocks of pixels of a program backward: fewer sums of the light's gradient, and still several programs for each of
-a GPU's processors."""
+LANES = 128
+PROGRAMS = 3
+"""Of the backward pass, per processor: what their registers leave room for."""
 
 
 def painted_maps(
@@ -94,14 +94,13 @@ class _PaintMaps(torch.autograd.Function):
         )
         grad = grad.contiguous()
         to = [grad if x is None else x for x in out]  # not touched where not wanted
-        block = width_of(128)
+        views, block = max(1, len(triangle)), width_of(LANES)
+        programs = max(1, persistent(grad.device, PROGRAMS) // views)
         if triangle.numel():
-            kernels.paint_maps_backward[
-                (*blocks(triangle[0].numel(), STEPS * block), len(triangle))
-            ](
+            kernels.paint_maps_backward[(programs, views)](
                 *_read(given), grad, *to, *_sizes(given), *CONSTANTS,
                 TINY=torch.finfo(grad.dtype).tiny, PLACE=needed[0], ALBEDO=needed[1],
-                DETAIL=needed[2], LIGHT=needed[3], STEPS=STEPS, BLOCK=block,
+                DETAIL=needed[2], LIGHT=needed[3], BLOCK=block, num_warps=LANES // 32,
             )  # fmt: skip
         by_barycentric, by_albedo, by_detail, by_light = out
         return (

@@ -3,8 +3,8 @@
 At a pixel that shows a triangle: texture coordinates by its barycentrics, albedo and normal by bilinear look-up
 (`cuda_pixel_kernels` has the law), the normal to unit length, colour by `render/shade.py`. The derivative computes all
 of it again rather than reading it back. Gradients of maps have four channels, the last unused: one addition of
-16 bytes instead of three takes a third of the memory's time. Those of the light are summed over `STEPS` blocks of
-pixels before they are added.
+16 bytes instead of three takes a third of the memory's time. Those of the light are summed over all pixels that a
+program takes before they are added: all add to the same few numbers, one after the other.
 """
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
@@ -142,7 +142,7 @@ def paint_maps_backward(
     pixels, height, width, detail_height, detail_width,
     LINEAR: tl.constexpr, PRODUCT: tl.constexpr, ZONAL: tl.constexpr, DIFFERENCE: tl.constexpr,
     TINY: tl.constexpr, PLACE: tl.constexpr, ALBEDO: tl.constexpr, DETAIL: tl.constexpr,
-    LIGHT: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
+    LIGHT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write d loss / d barycentric; add d loss / d albedo (H, W, 4), / d detail (V, h, w, 4) and / d light (G, 9, 3);
     what is wanted of these."""
@@ -154,9 +154,9 @@ def paint_maps_backward(
     r0, r1, r2, r3, r4, r5, r6, r7, r8 = zero, zero, zero, zero, zero, zero, zero, zero, zero
     g0, g1, g2, g3, g4, g5, g6, g7, g8 = zero, zero, zero, zero, zero, zero, zero, zero, zero
     b0, b1, b2, b3, b4, b5, b6, b7, b8 = zero, zero, zero, zero, zero, zero, zero, zero, zero
-    for step in range(STEPS):  # blocks far apart, since the face lies in one piece
-        block = tl.program_id(0) + step * tl.num_programs(0)
-        pixel = block * BLOCK + tl.arange(0, BLOCK)
+    begin = tl.program_id(0) * BLOCK
+    while begin < pixels:  # blocks far apart, since the face lies in one piece
+        pixel = begin + tl.arange(0, BLOCK)
         inside = pixel < pixels
         at = view * pixels + pixel
         shown = tl.load(triangle + at, mask=inside, other=-1) >= 0
@@ -214,6 +214,7 @@ def paint_maps_backward(
                 )  # fmt: skip
         elif PLACE:
             store3(to_barycentric, at, zero, zero, zero, inside)
+        begin += tl.num_programs(0) * BLOCK
     if LIGHT:
         to = to_light + 27 * tl.load(rows + view)
         _add_light(to, r0, r1, r2, r3, r4, r5, r6, r7, r8, LINEAR, PRODUCT, ZONAL, DIFFERENCE)

@@ -107,10 +107,11 @@ def test_nothing_valid_is_an_energy_of_zero():
 def test_terms_together_are_the_sum_of_each_alone():
     """Two of one class too, whose settings differ: they are two groups."""
     names = ("deformation_tv", "deformation_bending", "deformation_size", "rigidity", "fold")
+    names += ("light_colour", "light_softness")
     terms = [make_term(name, "ibug68", {}) for name in (*names, "displacement_size")]
     terms.append(make_term("deformation_size", "ibug68", {"scale": 2.0, "name": "small"}))
     weighted = [Weighted(t.name, "abs", 0.5 + k) for k, t in enumerate(terms)]
-    leaves, seen, views = ("deformation", "displacement"), *prediction()
+    leaves, seen, views = ("deformation", "displacement", "light"), *prediction()
     total, values = energies(list(zip(terms, weighted, strict=True)), seen, views)
     found = torch.autograd.grad(total, [getattr(seen.state, leaf) for leaf in leaves])
     assert set(values) == {t.name for t in terms}
