@@ -90,7 +90,8 @@ class Prediction:
         """Vertices of the level per frame, head frame, mm."""
         if self.level == "coarse":
             return self.coarse_head
-        return self.coarse_head + self.operator(self.state.deformation)
+        # of one frame already: its derivative is then not summed over frames where there is one
+        return self.coarse_head + self.operator(self.state.deformation)[None]
 
     @lazy("pose")
     def T_world_head(self) -> Float[Tensor, "T 4 4"]:
@@ -183,8 +184,8 @@ class Prediction:
     @lazy(*SURFACE, *CAMERA)
     def coverage(self) -> Float[Tensor, "V S S"]:
         """1 on the face, antialiased across the silhouette, whose only gradient this is."""
-        if "_painted" in self.__dict__:
-            return self._painted[1]
+        if "painted" in self.__dict__:
+            return self._separated[1]
         hit = (self.raster.triangle >= 0).to(self.points.dtype)[..., None]
         return self.rasterizer.antialias(hit, self.raster, self.points, self.model.faces)[..., 0]
 
@@ -192,23 +193,38 @@ class Prediction:
     def image(self) -> Float[Tensor, "V S S 3"]:
         """Shaded face in linear RGB, antialiased over black."""
         if has_kernels(self.points.device):
-            return self._painted[0]
+            return self._separated[0]
         light = self.state.light[self.sharing.light]
         hit = (self.raster.triangle >= 0).to(self.albedo_seen.dtype)[..., None]
         colour = hit * self.albedo_seen * shade(self.normals, light)
         return self.rasterizer.antialias(colour, self.raster, self.points, self.model.faces)
 
     @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
-    def _painted(self) -> tuple[Float[Tensor, "V S S 3"], Float[Tensor, "V S S"]]:
-        """Image and coverage by one pass of antialiasing, on devices with kernels of our own."""
-        from hrnfit.render.paint_cuda import painted, separated  # local: triton
+    def painted(self) -> tuple[Float[Tensor, "V S S 4"], Float[Tensor, "V S S 3"]]:
+        """Image and coverage side by side, by one pass of antialiasing, and the unit normals that shade it,
+        without their derivative. On devices with kernels of our own."""
+        from hrnfit.render.paint_cuda import painted  # local: triton
 
-        both = painted(
-            self.albedo_seen,
-            self.normals,
-            self.state.light,
-            self.sharing.light,
-            self.raster.triangle,
-        )
-        faces = self.model.faces
-        return separated(self.rasterizer.antialias(both, self.raster, self.points, faces))
+        raster, faces, light = self.raster, self.model.faces, self.state.light
+        if self.level == "fine":
+            both, normals = self._painted_maps()
+        else:
+            normals, rows = self.normals, self.sharing.light
+            both = painted(self.albedo_seen, normals, light, rows, raster.triangle)
+        return self.rasterizer.antialias(both, raster, self.points, faces), normals.detach()
+
+    @lazy(*SURFACE, *CAMERA, *ALBEDO, "displacement", "light")
+    def _separated(self) -> tuple[Float[Tensor, "V S S 3"], Float[Tensor, "V S S"]]:
+        """Image and coverage."""
+        from hrnfit.render.paint_cuda import separated  # local: triton
+
+        return separated(self.painted[0])
+
+    def _painted_maps(self) -> tuple[Float[Tensor, "V S S 4"], Float[Tensor, "V S S 3"]]:
+        """Colour and coverage before antialiasing, and normals, straight from the maps."""
+        from hrnfit.render.cuda import mesh_of  # local: triton
+        from hrnfit.render.paint_maps_cuda import painted_maps
+
+        uv, light, rows = self.model.uv, self.state.light, self.sharing.light
+        faces = mesh_of(self.model.uv_faces, uv[None]).faces
+        return painted_maps(self.raster, uv, faces, self.albedo_map, self.detail_map, light, rows)

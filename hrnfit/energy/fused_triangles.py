@@ -1,6 +1,6 @@
-"""Rigidity and fold barrier on CUDA, each with its gradient by one kernel; the rest shape is a constant.
+"""Rigidity and fold barrier on CUDA, with their gradients by one kernel; the rest shape is a constant.
 
-First derivatives only. Memory: a gradient as large as the vertices.
+First derivatives only. Memory: two gradients as large as the vertices.
 """
 
 from __future__ import annotations
@@ -9,47 +9,39 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.energy import triangle_kernels as kernels
-from hrnfit.energy.fused_mean import FusedMean
+from hrnfit.energy.fused_total import Group, Weighted, shared, summed
 from hrnfit.energy.robust_kernels import KINDS
 from hrnfit.geometry.launched import blocks, width_of
 
 
-def strain_energy(
+def triangle_group(
     vertices: Float[Tensor, "T N 3"],
     rest: Float[Tensor, "T N 3"],
     faces: Int[Tensor, "F 3"],
-    scale: float,
-    kernel: str,
-) -> Float[Tensor, ""]:
-    """`reduce` of `strain` over `scale`."""
-    rest, faces, block = rest.contiguous(), faces.contiguous(), width_of(128)
-    grid = (*blocks(len(faces), block), len(vertices))
-    share = 1.0 / max(3 * len(faces) * len(vertices), 1e-12)
+    strain: tuple[Weighted, float] | None,
+    fold: tuple[Weighted, float] | None,
+) -> Group:
+    """`reduce` of `strain` over its scale, and of the fold barrier over the triangles that are under what it allows;
+    one of them at least. Each term comes with that number."""
+    read, rest, faces = vertices.contiguous(), rest.contiguous(), faces.contiguous()
+    block, asked = width_of(128), [x for x in (strain, fold) if x is not None]
+    grid = (*blocks(len(faces), block), len(read))
+    kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (strain, fold)]
+    scale, allowed = (1.0 if x is None else x[1] for x in (strain, fold))
+    share = 1.0 / max(3 * len(faces) * len(read), 1e-12)
 
-    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
-        kernels.strain[grid](
-            read, rest, faces, grad, sums, read.shape[1], len(faces), scale, share,
-            KIND=KINDS[kernel], BLOCK=block,
+    def launch(grad: Tensor, sums: Tensor) -> None:
+        kernels.strain_and_fold[grid](
+            read, rest, faces, grad[0], grad[-1], sums[0], sums[-1], read.shape[1], len(faces),
+            scale, share, allowed, STRAIN=kinds[0], FOLD=kinds[1], BLOCK=block,
         )  # fmt: skip
 
-    return FusedMean.apply(vertices.contiguous(), (grid[0] * grid[1],), True, launch)
-
-
-def fold_energy(
-    vertices: Float[Tensor, "T N 3"],
-    rest: Float[Tensor, "T N 3"],
-    faces: Int[Tensor, "F 3"],
-    allowed: float,
-    kernel: str,
-) -> Float[Tensor, ""]:
-    """`reduce` of the fold barrier over the triangles that are under it."""
-    rest, faces, block = rest.contiguous(), faces.contiguous(), width_of(128)
-    grid = (*blocks(len(faces), block), len(vertices))
-
-    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
-        kernels.fold[grid](
-            read, rest, faces, grad, sums[0], sums[1], read.shape[1], len(faces), allowed,
-            KIND=KINDS[kernel], BLOCK=block,
-        )  # fmt: skip
-
-    return FusedMean.apply(vertices.contiguous(), (2, grid[0] * grid[1]), True, launch)
+    return Group(
+        terms=tuple(term for term, _ in asked),
+        read=read,
+        parts=grid[0] * grid[1],
+        weighed=tuple(x is fold for x in asked),
+        gradients=lambda: read.new_zeros(len(asked), *read.shape),
+        launch=launch,
+        spread=summed if len(asked) == 2 else shared,
+    )

@@ -1,97 +1,162 @@
 """Energies that compare a prediction with the views, on CUDA: photometric, landmarks, contour, silhouette.
 
-Each is one kernel with its gradient; the outline of the mesh, which two of them read, is found once per prediction.
-First derivatives only. Memory: one gradient as large as what a term reads, and 3 bytes per pixel for the band.
+Those of the image are one kernel with their gradient, and so is each other one; the outline of the mesh, which two of
+them read, is found once per prediction. First derivatives only. Memory: one gradient as large as what is read, and
+5 bits per pixel for the band.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hrnfit.energy import landmark, outline_kernels, photometric, pixel_kernels
+from hrnfit.energy import landmark, mean_kernels, outline_kernels, photometric, pixel_kernels
 from hrnfit.energy.contour import VISIBLY_WRONG, MaskEdges
-from hrnfit.energy.fused_mean import FusedMean
+from hrnfit.energy.fused_total import Group, Weighted, shared
 from hrnfit.energy.occluding import edges_of
 from hrnfit.energy.robust_kernels import KINDS
 from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.launched import blocks, width_of
 
 
-def _by_pixel(image: Float[Tensor, "V S S C"], channels: int) -> tuple[Tensor, int]:
-    """The image and the distance of its pixels in memory: channels of a wider image are read where they are."""
-    stride, size = image.stride(2), image.shape[1]
-    if image.stride() == (size * size * stride, size * stride, stride, 1):
-        return image, stride
-    return image.contiguous(), channels
+@dataclass(frozen=True)
+class Photographed:
+    """What a rendering is compared with in colour."""
+
+    images: Float[Tensor, "V S S 3"]
+    normals: Float[Tensor, "V S S 3"]
+    """Of the surface that is seen, world; they only weigh."""
+    triangle: Int[Tensor, "V S S"]
+    T_cam_world: Float[Tensor, "V 4 4"]
+    least_cosine: float
 
 
-def photometric_energy(
-    image: Float[Tensor, "V S S 3"],
-    target: Float[Tensor, "V S S 3"],
-    normals: Float[Tensor, "V S S 3"],
-    triangle: Int[Tensor, "V S S"],
+@dataclass(frozen=True)
+class Outlined:
+    """What a rendering's coverage is compared with."""
+
+    band: Int[Tensor, "V S W"]
+    """See `outline_band`."""
+    valid: Bool[Tensor, "V S S"]
+    """Where the nearest edge of the mask is known."""
+    mm_per_px: Float[Tensor, "V"]
+    radius: int
+    """Of the band, px."""
+
+
+def seen_group(
+    image: Float[Tensor, "V S S C"],
     masks: Float[Tensor, "V S S"],
-    T_cam_world: Float[Tensor, "V 4 4"],
-    least_cosine: float,
-    kernel: str,
-) -> Float[Tensor, ""]:
-    """`reduce` of `Photometric`; normals only weigh."""
-    target, normals, masks = target.contiguous(), normals.detach().contiguous(), masks.contiguous()
-    T, pixels, block = T_cam_world.detach().contiguous(), masks.numel(), width_of(256)
-    gamma, floor = photometric.GAMMA, photometric.FLOOR
-    image, stride = _by_pixel(image, 3)
-    triangle = triangle.contiguous()
+    colour: tuple[Weighted, Photographed] | None,
+    coverage: tuple[Weighted, Outlined] | None,
+) -> Group:
+    """`reduce` of `Photometric` and of `Silhouette`, one of them at least. image: colour and coverage; without
+    `colour` coverage alone."""
+    image, masks, block = image.contiguous(), masks.contiguous(), width_of(128)
+    channels, size, pixels = image.shape[-1], masks.shape[-1], masks.numel()
+    asked = [x[0] for x in (colour, coverage) if x is not None]
+    kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (colour, coverage)]
     (programs,) = blocks(pixels, block)
+    photo = (masks,) * 4  # not touched where not wanted
+    if colour is not None:
+        seen = colour[1]
+        photo = (seen.images, seen.normals.detach(), seen.triangle, seen.T_cam_world.detach())
+    target, normals, triangle, T = (x.contiguous() for x in photo)
+    band, valid, mm, radius = masks, masks, masks, 0
+    if coverage is not None:
+        line = coverage[1]
+        band, valid, radius = line.band, line.valid.contiguous().view(torch.int8), line.radius
+        mm = line.mm_per_px.contiguous()
+    least = 0.0 if colour is None else colour[1].least_cosine
+    gamma, floor = photometric.GAMMA, photometric.FLOOR
 
-    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
-        pixel_kernels.photometric[(programs,)](
-            read, target, normals, triangle, masks, T, grad, sums[0], sums[1], stride,
-            masks[0].numel(), pixels, least_cosine, photometric.VISIBLY_WRONG,
-            GAMMA=gamma, FLOOR=floor, STEEP=gamma * floor ** (gamma - 1.0),
-            KIND=KINDS[kernel], BLOCK=block,
+    def launch(grad: Tensor, sums: Tensor) -> None:
+        pixel_kernels.seen_energies[(programs,)](
+            image, target, normals, triangle, masks, T, band, valid, mm, grad,
+            sums[0], sums[-1], masks[0].numel(), pixels, size, least, photometric.VISIBLY_WRONG,
+            VISIBLY_WRONG, 2.0 * radius + 1.0, GAMMA=gamma, FLOOR=floor,
+            STEEP=gamma * floor ** (gamma - 1.0), COLOUR=kinds[0], COVERAGE=kinds[1],
+            CHANNELS=channels, BLOCK=block,
         )  # fmt: skip
 
-    return FusedMean.apply(image, (2, programs), False, launch)
+    def spread(grad: Tensor, by_total: Tensor, shares: Tensor, out: Tensor) -> None:
+        if channels == 1:
+            return shared(grad, by_total, shares, out)
+        block = width_of(256)
+        return mean_kernels.scale_pixels[blocks(pixels, block)](
+            grad, by_total, shares, shares[-1:], out, pixels,
+            COLOUR=kinds[0] >= 0, COVERAGE=kinds[1] >= 0, BLOCK=block,
+        )  # fmt: skip
+
+    return Group(
+        terms=tuple(asked),
+        read=image,
+        parts=programs,
+        weighed=(True,) * len(asked),
+        gradients=lambda: torch.empty_like(image),
+        launch=launch,
+        spread=spread,
+    )
 
 
-def landmark_energy(
+def pixel_widths(
+    points: Float[Tensor, "V N 3"], K: Float[Tensor, "V 3 3"], log_focal: Float[Tensor, "V"]
+) -> Float[Tensor, "V"]:
+    """Width of a pixel at the mean depth of each view, mm; a constant."""
+    xyz, K, focal = (x.detach().contiguous() for x in (points, K, log_focal))
+    out = xyz.new_empty(len(xyz))
+    outline_kernels.pixel_widths[(len(xyz),)](
+        xyz, K, focal, out, xyz.shape[1], BLOCK=2048, num_warps=8
+    )
+    return out
+
+
+def landmark_group(
+    term: Weighted,
     predicted: Float[Tensor, "V L 3"],
     observed: Float[Tensor, "V L 2"],
     confidence: Float[Tensor, "V L"],
     mm_per_px: Float[Tensor, "V"],
     weight: Float[Tensor, "L"],
     neighbours: Int[Tensor, "L 2"],
-    kernel: str,
-) -> Float[Tensor, ""]:
+) -> Group:
     """`reduce` of `landmark_residuals`. weight: of each point beside its confidence."""
-    observed, confidence, mm = (
-        observed.contiguous(),
-        confidence.contiguous(),
-        mm_per_px.contiguous(),
-    )
+    given = (predicted, observed, confidence, mm_per_px)
+    read, observed, confidence, mm = (x.contiguous() for x in given)
     views, points = confidence.shape
 
-    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
+    def launch(grad: Tensor, sums: Tensor) -> None:
         pixel_kernels.landmarks[(views,)](
-            read, observed, confidence, weight, neighbours, mm, grad, sums[0], sums[1], points,
+            read, observed, confidence, weight, neighbours, mm, grad, sums[0, 0], sums[0, 1],
+            points,
             landmark.VISIBLY_WRONG, landmark.SLIDE,
-            KIND=KINDS[kernel], BLOCK=1 << max(points - 1, 0).bit_length(),
+            KIND=KINDS[term.kernel], BLOCK=1 << max(points - 1, 0).bit_length(),
         )  # fmt: skip
 
-    return FusedMean.apply(predicted.contiguous(), (2, views), False, launch)
+    return _single(term, read, views, launch)
+
+
+def _single(
+    term: Weighted, read: Tensor, parts: int, launch: Callable[[Tensor, Tensor], None]
+) -> Group:
+    """One weighed energy that is alone in reading its tensor."""
+    return Group((term,), read, parts, (True,), lambda: torch.empty_like(read), launch, shared)
 
 
 def outline_of(
     points: Float[Tensor, "V N 3"], faces: Int[Tensor, "F 3"], triangle: Int[Tensor, "V S S"]
-) -> tuple[Float[Tensor, "V N 4"], Int[Tensor, "2 V S S"]]:
-    """The outline (see `outline_kernels`), and planes that mark outer contour points and open ends."""
+) -> tuple[Float[Tensor, "V N 4"], Int[Tensor, "2 V S W"]]:
+    """The outline (see `outline_kernels`), and planes that mark outer contour points and open ends, a bit each."""
     views, count, size = len(points), points.shape[1], triangle.shape[-1]
     xyz = points.detach().contiguous()
     tables = kept_with(faces, ("outline", count), lambda: _tables(faces, count))
     outline = xyz.new_zeros(views, count, 4)
-    planes = torch.zeros(2, *triangle.shape, dtype=torch.int8, device=points.device)
+    words = (2, views, size, -(-size // 32))
+    planes = torch.zeros(words, dtype=torch.int32, device=points.device)
     block, edges = width_of(128), len(tables[0])
     if edges:
         outline_kernels.turning_edges[(*blocks(edges, block), views)](
@@ -112,51 +177,37 @@ def _tables(faces: Tensor, vertices: int) -> tuple[Tensor, ...]:
     return (*(x.int().contiguous() for x in inner), ends)
 
 
-def contour_energy(
+def outline_band(planes: Int[Tensor, "2 V S W"], radius: int) -> Int[Tensor, "V S W"]:
+    """Marks, a bit a pixel, of the band of `radius` px around the outer contour, without what is near an open end."""
+    size, words = planes.shape[2:]
+    tall, band, block = torch.empty_like(planes), torch.empty_like(planes[0]), width_of(128)
+    outline_kernels.widen_columns[blocks(planes.numel(), block)](
+        planes, tall, size, words, planes.numel(), RADIUS=radius, BLOCK=block
+    )
+    outline_kernels.band_of[blocks(band.numel(), block)](
+        tall, band, words, band.numel(), RADIUS=radius, BLOCK=block
+    )
+    return band
+
+
+def contour_group(
+    term: Weighted,
     points: Float[Tensor, "V N 3"],
     outline: Float[Tensor, "V N 4"],
     edges: MaskEdges,
     mm_per_px: Float[Tensor, "V"],
     limits: tuple[float, float, float],
-    kernel: str,
-) -> Float[Tensor, ""]:
+) -> Group:
     """`reduce` of `NearestContour`. limits: its reach, agreement and pull_in."""
     views, count, size = len(points), points.shape[1], edges.valid.shape[-1]
     point, normal, mm = edges.point.contiguous(), edges.normal.contiguous(), mm_per_px.contiguous()
     valid, block = edges.valid.contiguous().view(torch.int8), width_of(128)
-    grid = (*blocks(count, block), views)
+    read, grid = points.contiguous(), (*blocks(count, block), views)
 
-    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
+    def launch(grad: Tensor, sums: Tensor) -> None:
         outline_kernels.contour[grid](
-            read, outline, point, normal, valid, mm, grad, sums[0], sums[1], count, size,
-            VISIBLY_WRONG, *limits, KIND=KINDS[kernel], BLOCK=block,
+            read, outline, point, normal, valid, mm, grad, sums[0, 0], sums[0, 1], count, size,
+            VISIBLY_WRONG, *limits, KIND=KINDS[term.kernel], BLOCK=block,
         )  # fmt: skip
 
-    return FusedMean.apply(points.contiguous(), (2, grid[0] * grid[1]), False, launch)
-
-
-def silhouette_energy(
-    coverage: Float[Tensor, "V S S"],
-    masks: Float[Tensor, "V S S"],
-    planes: Int[Tensor, "2 V S S"],
-    edges: MaskEdges,
-    mm_per_px: Float[Tensor, "V"],
-    radius: int,
-    kernel: str,
-) -> Float[Tensor, ""]:
-    """`reduce` of `Silhouette` in a band of `radius` px."""
-    masks, mm = masks.contiguous(), mm_per_px.contiguous()
-    valid, size, pixels = edges.valid.contiguous().view(torch.int8), masks.shape[-1], masks.numel()
-    block = width_of(256)
-    (programs,) = blocks(pixels, block)
-    coverage, stride = _by_pixel(coverage[..., None], 1)
-    bits = torch.empty_like(planes[0])
-    outline_kernels.widen_rows[(programs,)](planes, bits, size, radius, pixels, BLOCK=block)
-
-    def launch(read: Tensor, grad: Tensor, sums: Tensor) -> None:
-        outline_kernels.silhouette[(programs,)](
-            read, masks, bits, valid, mm, grad, sums[0], sums[1], stride, size, radius, pixels,
-            VISIBLY_WRONG, KIND=KINDS[kernel], BLOCK=block,
-        )  # fmt: skip
-
-    return FusedMean.apply(coverage, (2, programs), False, launch)
+    return _single(term, read, grid[0] * grid[1], launch)

@@ -1,8 +1,9 @@
-"""Triton: energies of UV maps (`energy/smooth.py`) with their gradients, in one pass over the texels.
+"""Triton: energies of UV maps (`energy/smooth.py`) with the gradient of their weighted sum, in one pass over the texels.
 
 A texel's gradient is gathered from the stencils that read it, so nothing is added atomically. Maps are
-(B, H, W, C), `used` is (H, W) of 0 and 1, and every program writes its part of the energy. `scale` holds what
-residuals are divided by, `share` 1 over the sum of the validities.
+(B, H, W, C), `used` is (H, W) of 0 and 1, and every program writes its part of each energy. Per energy there are the
+robust kernel (-1: not wanted), the scale that residuals are divided by, its share (1 over the sum of the validities),
+and its rate: that times the factor in the weighted sum.
 """
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
@@ -30,54 +31,28 @@ def _texel(maps, row, column, height, width, c, C: tl.constexpr):
 
 
 @kernel
-def size(
-    maps, used, grad, parts, height, width, scale, share,
-    C: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Of the values themselves."""
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
-    start = tl.program_id(1).to(tl.int64) * height * width * C
-    u = tl.load(used + at, mask=inside, other=0.0)
-    total = tl.zeros([BLOCK], maps.dtype.element_ty)
-    for c in tl.static_range(C):
-        place = start + at * C + c
-        value, slope = rho(tl.load(maps + place, mask=inside, other=0.0) / scale, KIND)
-        total += u * value
-        tl.store(grad + place, u * slope * (share / scale), mask=inside)
-    part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
-    tl.store(parts + part, tl.sum(total, 0) * share)
+def _size(m, here, scale, KIND: tl.constexpr):
+    """Energy and slope of a channel's value itself."""
+    value, slope = rho(m / scale, KIND)
+    return here * value, here * slope / scale
 
 
 @kernel
-def variation(
-    maps, used, grad, parts, height, width, scale, share,
-    C: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Of the forward differences of every channel: `total_variation`."""
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
-    row, column = at // width, at % width
-    start = tl.program_id(1).to(tl.int64) * height * width * C
-    base = maps + start
+def _variation(
+    base, used, row, column, height, width, c, m, here, scale, C: tl.constexpr, KIND: tl.constexpr
+):
+    """Energy and slope of a channel's forward differences: `total_variation`."""
     ku, kv = width / 64.0 / scale, height / 64.0 / scale
-    here = _used(used, row, column, height, width)
     right = here * _used(used, row, column + 1, height, width)
     left = here * _used(used, row, column - 1, height, width)
     below = here * _used(used, row + 1, column, height, width)
     above = here * _used(used, row - 1, column, height, width)
-    total = tl.zeros([BLOCK], maps.dtype.element_ty)
-    for c in tl.static_range(C):
-        m = _texel(base, row, column, height, width, c, C)
-        u1, du1 = rho((_texel(base, row, column + 1, height, width, c, C) - m) * ku, KIND)
-        _, du0 = rho((m - _texel(base, row, column - 1, height, width, c, C)) * ku, KIND)
-        v1, dv1 = rho((_texel(base, row + 1, column, height, width, c, C) - m) * kv, KIND)
-        _, dv0 = rho((m - _texel(base, row - 1, column, height, width, c, C)) * kv, KIND)
-        total += right * u1 + below * v1
-        slope = (left * du0 - right * du1) * ku + (above * dv0 - below * dv1) * kv
-        tl.store(grad + start + at * C + c, slope * share, mask=inside)
-    part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
-    tl.store(parts + part, tl.sum(tl.where(inside, total, 0.0), 0) * share)
+    u1, du1 = rho((_texel(base, row, column + 1, height, width, c, C) - m) * ku, KIND)
+    _, du0 = rho((m - _texel(base, row, column - 1, height, width, c, C)) * ku, KIND)
+    v1, dv1 = rho((_texel(base, row + 1, column, height, width, c, C) - m) * kv, KIND)
+    _, dv0 = rho((m - _texel(base, row - 1, column, height, width, c, C)) * kv, KIND)
+    slope = (left * du0 - right * du1) * ku + (above * dv0 - below * dv1) * kv
+    return right * u1 + below * v1, slope
 
 
 @kernel
@@ -110,39 +85,26 @@ def _mixed(base, row, column, height, width, c, scale, used, C: tl.constexpr, KI
 
 
 @kernel
-def bending(
-    maps, used, grad, parts, height, width, scale, share,
-    C: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Of the second differences uu, sqrt 2 uv, vv."""
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
-    row, column = at // width, at % width
-    start = tl.program_id(1).to(tl.int64) * height * width * C
-    base = maps + start
+def _bending(base, used, row, column, height, width, c, scale, C: tl.constexpr, KIND: tl.constexpr):
+    """Energy and slope of a channel's second differences uu, sqrt 2 uv, vv."""
     ku, kv = width / 64.0, height / 64.0
     uu, vv, uv = ku * ku / scale, kv * kv / scale, 1.4142135623730951 * ku * kv / scale
-    total = tl.zeros([BLOCK], maps.dtype.element_ty)
-    for c in tl.static_range(C):
-        slope = tl.zeros([BLOCK], maps.dtype.element_ty)
-        for k in tl.static_range(3):
-            weight = -2.0 if k == 1 else 1.0
-            value, du = _second(base, row, column - k, 0, 1, height, width, c, uu, used, C, KIND)
-            slope += weight * uu * du
-            total += value if k == 0 else 0.0
-            value, dv = _second(base, row - k, column, 1, 0, height, width, c, vv, used, C, KIND)
-            slope += weight * vv * dv
-            total += value if k == 0 else 0.0
-        for k in tl.static_range(4):
-            weight = 1.0 if (k == 0) or (k == 3) else -1.0
-            value, dm = _mixed(
-                base, row - k // 2, column - k % 2, height, width, c, uv, used, C, KIND
-            )
-            slope += weight * uv * dm
-            total += value if k == 0 else 0.0
-        tl.store(grad + start + at * C + c, slope * share, mask=inside)
-    part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
-    tl.store(parts + part, tl.sum(tl.where(inside, total, 0.0), 0) * share)
+    total = 0.0 * _texel(base, row, column, height, width, c, C)
+    slope = total
+    for k in tl.static_range(3):
+        weight = -2.0 if k == 1 else 1.0
+        value, du = _second(base, row, column - k, 0, 1, height, width, c, uu, used, C, KIND)
+        slope += weight * uu * du
+        total += value if k == 0 else 0.0
+        value, dv = _second(base, row - k, column, 1, 0, height, width, c, vv, used, C, KIND)
+        slope += weight * vv * dv
+        total += value if k == 0 else 0.0
+    for k in tl.static_range(4):
+        weight = 1.0 if (k == 0) or (k == 3) else -1.0
+        value, dm = _mixed(base, row - k // 2, column - k % 2, height, width, c, uv, used, C, KIND)
+        slope += weight * uv * dm
+        total += value if k == 0 else 0.0
+    return total, slope
 
 
 @kernel
@@ -166,25 +128,76 @@ def _length(base, used, row, column, height, width, scale, C: tl.constexpr, KIND
 
 
 @kernel
-def isotropic(
-    maps, used, grad, parts, height, width, scale, share,
-    C: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr,
+def _isotropic(base, row, column, height, width, c, m, u0, u1, v0, v1, C: tl.constexpr):
+    """Slope in a channel of the length of the gradient, given the factors of the differences before and after."""
+    slope = u0 * (m - _texel(base, row, column - 1, height, width, c, C))
+    slope -= u1 * (_texel(base, row, column + 1, height, width, c, C) - m)
+    slope += v0 * (m - _texel(base, row - 1, column, height, width, c, C))
+    return slope - v1 * (_texel(base, row + 1, column, height, width, c, C) - m)
+
+
+@kernel
+def map_energies(
+    maps, used, grad, size_parts, variation_parts, bending_parts, isotropic_parts, height, width,
+    size_scale, size_share, size_rate, variation_scale, variation_share, variation_rate,
+    bending_scale, bending_share, bending_rate, isotropic_scale, isotropic_share, isotropic_rate,
+    SIZE: tl.constexpr, VARIATION: tl.constexpr, BENDING: tl.constexpr, ISOTROPIC: tl.constexpr,
+    C: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Of the length of the gradient over all channels: `isotropic_variation` at its own rounding."""
+    """Of the values themselves; their forward differences; their second differences; and the length of the gradient
+    over all channels, `isotropic_variation` at its own rounding."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < height * width
     row, column = at // width, at % width
     start = tl.program_id(1).to(tl.int64) * height * width * C
     base = maps + start
-    total, u1, v1 = _length(base, used, row, column, height, width, scale, C, KIND)
-    _, u0, _ = _length(base, used, row, column - 1, height, width, scale, C, KIND)
-    _, _, v0 = _length(base, used, row - 1, column, height, width, scale, C, KIND)
+    here = _used(used, row, column, height, width)
+    none = tl.zeros([BLOCK], maps.dtype.element_ty)
+    sizes, variations, bendings, lengths, u0, u1, v0, v1 = (
+        none, none, none, none, none, none, none, none,
+    )  # fmt: skip
+    if ISOTROPIC >= 0:
+        lengths, u1, v1 = _length(
+            base, used, row, column, height, width, isotropic_scale, C, ISOTROPIC
+        )
+        _, u0, _ = _length(
+            base, used, row, column - 1, height, width, isotropic_scale, C, ISOTROPIC
+        )
+        _, _, v0 = _length(
+            base, used, row - 1, column, height, width, isotropic_scale, C, ISOTROPIC
+        )
     for c in tl.static_range(C):
         m = _texel(base, row, column, height, width, c, C)
-        slope = u0 * (m - _texel(base, row, column - 1, height, width, c, C))
-        slope -= u1 * (_texel(base, row, column + 1, height, width, c, C) - m)
-        slope += v0 * (m - _texel(base, row - 1, column, height, width, c, C))
-        slope -= v1 * (_texel(base, row + 1, column, height, width, c, C) - m)
-        tl.store(grad + start + at * C + c, slope * share, mask=inside)
+        total = none
+        if SIZE >= 0:
+            value, slope = _size(m, here, size_scale, SIZE)
+            sizes += value
+            total += slope * size_rate
+        if VARIATION >= 0:
+            value, slope = _variation(
+                base, used, row, column, height, width, c, m, here, variation_scale, C, VARIATION
+            )
+            variations += value
+            total += slope * variation_rate
+        if BENDING >= 0:
+            value, slope = _bending(
+                base, used, row, column, height, width, c, bending_scale, C, BENDING
+            )
+            bendings += value
+            total += slope * bending_rate
+        if ISOTROPIC >= 0:
+            slope = _isotropic(base, row, column, height, width, c, m, u0, u1, v0, v1, C)
+            total += slope * isotropic_rate
+        tl.store(grad + start + at * C + c, total, mask=inside)
     part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
-    tl.store(parts + part, tl.sum(tl.where(inside, total, 0.0), 0) * share)
+    if SIZE >= 0:
+        tl.store(size_parts + part, tl.sum(tl.where(inside, sizes, 0.0), 0) * size_share)
+    if VARIATION >= 0:
+        variations = tl.sum(tl.where(inside, variations, 0.0), 0)
+        tl.store(variation_parts + part, variations * variation_share)
+    if BENDING >= 0:
+        tl.store(bending_parts + part, tl.sum(tl.where(inside, bendings, 0.0), 0) * bending_share)
+    if ISOTROPIC >= 0:
+        tl.store(
+            isotropic_parts + part, tl.sum(tl.where(inside, lengths, 0.0), 0) * isotropic_share
+        )

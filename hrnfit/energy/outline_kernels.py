@@ -1,7 +1,9 @@
-"""Triton: the occluding contour of a mesh, and the two energies that compare it with a mask, with gradients.
+"""Triton: the occluding contour of a mesh, the energy of its distance to a mask's edge with its gradient, and the
+band of pixels around it.
 
 The laws are those of `energy/occluding.py`, `energy/contour.py` and `energy/silhouette.py`. An outline is four
 numbers per view and vertex: on the contour or not, outward unit normal in the image, and on the outer contour or not.
+Marks of pixels are bits: 32 columns of a row to a word of int32, the lowest bit first.
 """
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
@@ -18,6 +20,18 @@ from hrnfit.geometry.launched import kernel
 def _xy(points, n, inside):
     x = tl.load(points + 3 * n, mask=inside, other=0.0)
     return x, tl.load(points + 3 * n + 1, mask=inside, other=0.0)
+
+
+@kernel
+def pixel_widths(points, K, log_focal, out, vertices, BLOCK: tl.constexpr):
+    """Mean depth of a view over its focal length, which `log_focal` corrects."""
+    view = tl.program_id(0).to(tl.int64)
+    depth = tl.zeros([BLOCK], points.dtype.element_ty)
+    for first in range(0, vertices, BLOCK):
+        n = first + tl.arange(0, BLOCK)
+        depth += tl.load(points + (view * vertices + n) * 3 + 2, mask=n < vertices, other=0.0)
+    focal = tl.load(K + view * 9) * tl.exp(tl.load(log_focal + view))
+    tl.store(out + view, tl.sum(depth, 0) / vertices / focal)
 
 
 @kernel
@@ -59,11 +73,11 @@ def turning_edges(points, faces, ends, sides, opposite, sums, vertices, edges, B
 
 @kernel
 def _pixel(x, y, size):
-    """Flat index of the pixel at a point, clamped into the window, and whether it lies in it."""
+    """Row and column of the pixel at a point, clamped into the window, and whether it lies in it."""
     column, row = tl.floor(x), tl.floor(y)
     there = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    column = tl.where(there, column, 0.0).to(tl.int32)
-    return tl.where(there, row, 0.0).to(tl.int32) * size + column, there
+    row, column = tl.where(there, row, 0.0).to(tl.int32), tl.where(there, column, 0.0).to(tl.int32)
+    return row, column, there
 
 
 @kernel
@@ -71,7 +85,7 @@ def finish_outline(
     points, triangle, outline, open_ends, planes, vertices, size, step, BLOCK: tl.constexpr
 ):
     """Normals to unit length, and whether the pixel `step` outward shows no mesh; outer contour points and open
-    ends of the mesh are marked in two planes (2, V, S, S)."""
+    ends of the mesh are marked in two planes (2, V, S, words)."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = n < vertices
     view = tl.program_id(1).to(tl.int64)
@@ -83,19 +97,19 @@ def finish_outline(
     length = tl.sqrt(ox * ox + oy * oy)
     length = tl.where(length > 0, length, 1.0)
     ox, oy = ox / length, oy / length
-    pixels = size * size
-    probe, there = _pixel(x + step * ox, y + step * oy, size)
-    free = there & (tl.load(triangle + view * pixels + probe, mask=inside, other=0) < 0)
-    outer = inside & on & free
+    row, column, there = _pixel(x + step * ox, y + step * oy, size)
+    shown = triangle + view * size * size + row * size + column
+    outer = inside & on & there & (tl.load(shown, mask=inside, other=0) < 0)
     tl.store(out + 1, ox, mask=inside)
     tl.store(out + 2, oy, mask=inside)
     tl.store(out + 3, tl.where(outer, 1.0, 0.0), mask=inside)
-    own, there = _pixel(x, y, size)
-    plane = planes + view * pixels + own
-    tl.store(plane, (0 * own + 1).to(tl.int8), mask=outer & there)
+    row, column, there = _pixel(x, y, size)
+    words = (size + 31) // 32
+    plane, bit = planes + (view * size + row) * words + column // 32, 1 << (column % 32)
+    tl.atomic_or(plane, bit, mask=outer & there, sem="relaxed")
     ends = tl.load(open_ends + n, mask=inside, other=0) > 0
-    other = plane + tl.num_programs(1).to(tl.int64) * pixels
-    tl.store(other, (0 * own + 1).to(tl.int8), mask=ends & there)
+    plane += tl.num_programs(1).to(tl.int64) * size * words
+    tl.atomic_or(plane, bit, mask=ends & there, sem="relaxed")
 
 
 @kernel
@@ -108,8 +122,8 @@ def contour(
     inside = n < vertices
     view = tl.program_id(1).to(tl.int64)
     x, y = _xy(points + view * vertices * 3, n, inside)
-    own, known = _pixel(x, y, size)
-    own = own + view * size * size
+    row, column, known = _pixel(x, y, size)
+    own = view * size * size + row * size + column
     nx = tl.load(normal + 2 * own, mask=inside, other=0.0)
     ny = tl.load(normal + 2 * own + 1, mask=inside, other=0.0)
     distance = (x - tl.load(edge + 2 * own, mask=inside, other=0.0)) * nx
@@ -137,41 +151,44 @@ def contour(
 
 
 @kernel
-def widen_rows(planes, bits, size, radius, pixels, BLOCK: tl.constexpr):
-    """Bit 0: an outer contour point within `radius` columns; bit 1: an open end."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    column = (at % size).to(tl.int32)
-    found = tl.zeros([BLOCK], tl.int32)
-    k = -radius
-    while k <= radius:
-        there = (at < pixels) & (column + k >= 0) & (column + k < size)
-        found |= tl.load(planes + at + k, mask=there, other=0).to(tl.int32)
-        found |= tl.load(planes + pixels + at + k, mask=there, other=0).to(tl.int32) * 2
-        k += 1
-    tl.store(bits + at, found.to(tl.int8), mask=at < pixels)
+def widen_columns(planes, tall, size, words, count, RADIUS: tl.constexpr, BLOCK: tl.constexpr):
+    """Marks of both planes within RADIUS rows."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row = (at // words) % size
+    found = 0 * at
+    for k in tl.static_range(-RADIUS, RADIUS + 1):
+        there = (at < count) & (row + k >= 0) & (row + k < size)
+        found |= tl.load(planes + at + k * words, mask=there, other=0)
+    tl.store(tall + at, found, mask=at < count)
 
 
 @kernel
-def silhouette(
-    coverage, masks, bits, valid, mm, grad, parts, counts, stride, size, radius, pixels,
-    wrong, KIND: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Coverage less mask in mm, in the band around the outer contour; see `Silhouette`."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < pixels
-    row = ((at // size) % size).to(tl.int32)
-    found = tl.zeros([BLOCK], tl.int32)
-    k = -radius
-    while k <= radius:
-        there = inside & (row + k >= 0) & (row + k < size)
-        found |= tl.load(bits + at + k * size, mask=there, other=0).to(tl.int32)
-        k += 1
-    counted = (found == 1) & (tl.load(valid + at, mask=inside, other=0) != 0)
-    scale = (2.0 * radius + 1.0) * tl.load(mm + at // (size * size), mask=inside, other=0.0) / wrong
-    r = tl.load(coverage + stride * at, mask=counted, other=0.0) - tl.load(
-        masks + at, mask=counted, other=0.0
-    )
-    value, slope = rho(r * scale, KIND)
-    tl.store(parts + tl.program_id(0), tl.sum(tl.where(counted, value, 0.0), 0))
-    tl.store(counts + tl.program_id(0), tl.sum(tl.where(counted, 1.0, 0.0), 0))
-    tl.store(grad + at, tl.where(counted, slope * scale, 0.0), mask=inside)
+def _word(words_of, at, word, words, inside):
+    """A word of a row, zero beyond its ends; unsigned, so that shifts bring no sign."""
+    there = inside & (word >= 0) & (word < words)
+    return tl.load(words_of + at, mask=there, other=0).to(tl.uint32, bitcast=True)
+
+
+@kernel
+def _widened(tall, at, word, words, inside, RADIUS: tl.constexpr):
+    """Marks within RADIUS columns."""
+    found = _word(tall, at, word, words, inside)
+    for k in tl.static_range(1, RADIUS + 1):
+        far, shift = k // 32, k % 32
+        left = _word(tall, at - far, word - far, words, inside) << shift
+        right = _word(tall, at + far, word + far, words, inside) >> shift
+        if shift > 0:
+            left |= _word(tall, at - far - 1, word - far - 1, words, inside) >> (32 - shift)
+            right |= _word(tall, at + far + 1, word + far + 1, words, inside) << (32 - shift)
+        found |= left | right
+    return found
+
+
+@kernel
+def band_of(tall, band, words, count, RADIUS: tl.constexpr, BLOCK: tl.constexpr):
+    """Marks of pixels near the outer contour and not near an open end: see `Silhouette`. count: words of a plane."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside, word = at < count, at % words
+    outer = _widened(tall, at, word, words, inside, RADIUS)
+    ends = _widened(tall + count, at, word, words, inside, RADIUS)
+    tl.store(band + at, (outer & ~ends).to(tl.int32, bitcast=True), mask=inside)

@@ -1,6 +1,6 @@
-"""Triton: the photometric energy per pixel and the landmark energy per point, with their gradients.
+"""Triton: the energies of an image per pixel and the landmark energy per point, with their gradients.
 
-The laws are those of `energy/photometric.py` and `energy/landmark.py`. Sums are not yet divided by the validity,
+The laws are those of `energy/photometric.py`, `energy/silhouette.py` and `energy/landmark.py`. Sums are not yet divided by the validity,
 of which every program writes its part.
 """
 
@@ -12,7 +12,7 @@ import triton.language as tl
 
 from hrnfit.energy.robust_kernels import rho
 from hrnfit.geometry.launched import kernel
-from hrnfit.geometry.mesh_cuda_kernels import load3, store3
+from hrnfit.geometry.mesh_cuda_kernels import load3, quad, store3, unquad
 
 
 @kernel
@@ -25,26 +25,11 @@ def _encoded(linear, GAMMA: tl.constexpr, FLOOR: tl.constexpr, STEEP: tl.constex
 
 
 @kernel
-def photometric(
-    image, target, normals, triangle, masks, T, grad, parts, counts, stride, per_view, pixels,
-    least, wrong, GAMMA: tl.constexpr, FLOOR: tl.constexpr, STEEP: tl.constexpr,
-    KIND: tl.constexpr, BLOCK: tl.constexpr,
+def _photometric(
+    r, g, b, target, at, counted, validity, wrong,
+    GAMMA: tl.constexpr, FLOOR: tl.constexpr, STEEP: tl.constexpr, KIND: tl.constexpr,
 ):  # fmt: skip
-    """Length of the difference in gamma space over `wrong`, of images whose pixels lie `stride` apart; counts where the surface is seen and faces the view."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    seen = tl.load(triangle + at, mask=at < pixels, other=-1) >= 0
-    nx, ny, nz = load3(normals, at, seen)
-    back = T + (at // per_view) * 16 + 8  # third row: the camera's axis
-    cosine = -(
-        nx * tl.load(back, mask=seen, other=0.0) + ny * tl.load(back + 1, mask=seen, other=0.0)
-    )
-    cosine -= nz * tl.load(back + 2, mask=seen, other=0.0)
-    ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
-    validity = tl.where(seen, ramp * tl.load(masks + at, mask=seen, other=0.0), 0.0)
-    counted = validity > 0
-    r = tl.load(image + stride * at, mask=counted, other=0.0)
-    g = tl.load(image + stride * at + 1, mask=counted, other=0.0)
-    b = tl.load(image + stride * at + 2, mask=counted, other=0.0)
+    """Length of the difference in gamma space over `wrong`: energy and gradient, times the validity."""
     tr, tg, tb = load3(target, at, counted)
     er, sr = _encoded(r, GAMMA, FLOOR, STEEP)
     eg, sg = _encoded(g, GAMMA, FLOOR, STEEP)
@@ -55,10 +40,75 @@ def photometric(
     dr, dg, db = er - fr, eg - fg, eb - fb
     length = tl.sqrt(dr * dr + dg * dg + db * db + 1e-8)
     value, slope = rho(length / wrong, KIND)
-    tl.store(parts + tl.program_id(0), tl.sum(tl.where(counted, validity * value, 0.0), 0))
-    tl.store(counts + tl.program_id(0), tl.sum(validity, 0))
     s = tl.where(counted, validity * slope / (wrong * length), 0.0)
-    store3(grad, at, s * dr * sr, s * dg * sg, s * db * sb, at < pixels)
+    return tl.where(counted, validity * value, 0.0), s * dr * sr, s * dg * sg, s * db * sb
+
+
+@kernel
+def _facing(normals, triangle, masks, T, at, inside, per_view, least):
+    """Validity of a pixel's colour: where the surface is seen and faces the view."""
+    seen = tl.load(triangle + at, mask=inside, other=-1) >= 0
+    nx, ny, nz = load3(normals, at, seen)
+    back = T + (at // per_view) * 16 + 8  # third row: the camera's axis
+    cosine = -nx * tl.load(back, mask=seen, other=0.0)
+    cosine -= ny * tl.load(back + 1, mask=seen, other=0.0)
+    cosine -= nz * tl.load(back + 2, mask=seen, other=0.0)
+    ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
+    return tl.where(seen, ramp * tl.load(masks + at, mask=seen, other=0.0), 0.0)
+
+
+@kernel
+def _in_band(band, valid, at, inside, size):
+    """Whether a pixel's coverage counts: its bit in `band` (V, S, words), where the mask's edge is known."""
+    row, column = at // size, (at % size).to(tl.int32)
+    word = tl.load(band + row * ((size + 31) // 32) + column // 32, mask=inside, other=0)
+    marked = inside & (((word >> (column % 32)) & 1) != 0)
+    return marked & (tl.load(valid + at, mask=marked, other=0) != 0)
+
+
+@kernel
+def seen_energies(
+    image, target, normals, triangle, masks, T, band, valid, mm, grad, colours, coverages,
+    per_view, pixels, size, least, too_dark, too_wide, breadth,
+    GAMMA: tl.constexpr, FLOOR: tl.constexpr, STEEP: tl.constexpr,
+    COLOUR: tl.constexpr, COVERAGE: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """`Photometric` of the first three of four channels and `Silhouette` of the last, the coverage; or of coverage
+    alone (one channel). COLOUR, COVERAGE: their robust kernels, -1 for one that is not wanted. Parts of each energy
+    are (2, programs), the second of the validity. breadth: of the band, px."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < pixels
+    part, programs = tl.program_id(0), tl.num_programs(0)
+    c = tl.arange(0, 4)[None, :]
+    none = tl.zeros([BLOCK], grad.dtype.element_ty)
+    gr, gg, gb, ga, validity = none, none, none, none, none
+    counted = at < 0
+    if COLOUR >= 0:
+        validity = _facing(normals, triangle, masks, T, at, inside, per_view, least)
+    if COVERAGE >= 0:
+        counted = _in_band(band, valid, at, inside, size)
+    if CHANNELS == 4:  # most of the image counts for nothing, and is not read
+        read = (validity > 0) | counted
+        r, g, b, a = unquad(tl.load(image + 4 * at[:, None] + c, mask=read[:, None], other=0.0))
+    else:
+        a = tl.load(image + at, mask=counted, other=0.0)
+    if COLOUR >= 0:
+        value, gr, gg, gb = _photometric(
+            r, g, b, target, at, validity > 0, validity, too_dark, GAMMA, FLOOR, STEEP, COLOUR
+        )
+        tl.store(colours + part, tl.sum(value, 0))
+        tl.store(colours + programs + part, tl.sum(validity, 0))
+    if COVERAGE >= 0:
+        scale = breadth * tl.load(mm + at // per_view, mask=counted, other=0.0) / too_wide
+        off = a - tl.load(masks + at, mask=counted, other=0.0)
+        value, slope = rho(off * scale, COVERAGE)
+        tl.store(coverages + part, tl.sum(tl.where(counted, value, 0.0), 0))
+        tl.store(coverages + programs + part, tl.sum(tl.where(counted, 1.0, 0.0), 0))
+        ga = tl.where(counted, slope * scale, 0.0)
+    if CHANNELS == 4:
+        tl.store(grad + 4 * at[:, None] + c, quad(gr, gg, gb, ga), mask=inside[:, None])
+    else:
+        tl.store(grad + at, ga, mask=inside)
 
 
 @kernel

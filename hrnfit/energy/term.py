@@ -18,7 +18,6 @@ from torch import Tensor
 from hrnfit.derivative import held
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.geometry.device_kernels import has_kernels
-from hrnfit.geometry.kept import kept_for_good
 from hrnfit.observe.observation import WorkingViews
 
 if TYPE_CHECKING:
@@ -100,20 +99,6 @@ def reduce(residuals: Residuals, kernel: str = "square") -> Float[Tensor, ""]:
     return (validity * KERNELS[kernel](values)).sum() / total_validity
 
 
-def reduced(
-    term: Term, prediction: Prediction, views: WorkingViews, kernel: str
-) -> Float[Tensor, ""]:
-    """`reduce` of a term's residuals; on CUDA by its fused form where it has one."""
-    if has_kernels(views.images.device):
-        from hrnfit.energy.fused import FUSED  # local: triton
-
-        fused = FUSED.get(type(term))
-        value = None if fused is None else fused(term, prediction, views, kernel)
-        if value is not None:
-            return value
-    return reduce(term.residuals(prediction, views), kernel)
-
-
 def total(
     terms: Sequence[Term],
     weights: Mapping[str, Weight | float],
@@ -128,34 +113,34 @@ def total(
     not evaluated and not listed. Nothing is read back from the device.
     """
     by_name = check_names(terms, weights, kernels)
-    values: dict[str, Tensor] = {}
-    factors: list[float] = []
-    for name, term in by_name.items():
-        weight = as_weight(weights[name])
-        if weight.is_silent(progress):
-            continue
-        values[name] = reduced(term, prediction, views, kernels.get(name, "square"))
-        factors.append(weight.at(progress))
-    if not values:
+    factors = {name: as_weight(weights[name]).at(progress) for name in by_name}
+    factors = {name: factor for name, factor in factors.items() if factor != 0.0}
+    if not factors:
         raise ValueError("energy: no term with a weight above zero; a stage needs at least one")
-    return _weighted(list(values.values()), factors), {n: v.detach() for n, v in values.items()}
+    asked = [(by_name[name], kernels.get(name, "square"), x) for name, x in factors.items()]
+    energy, values = _fused(asked, prediction, views)
+    for term, kernel, factor in asked:
+        if term.name not in values:
+            value = reduce(term.residuals(prediction, views), kernel)
+            part, values[term.name] = factor * value, value.detach()
+            energy = part if energy is None else energy + part
+    assert energy is not None
+    return energy, {name: values[name] for name in factors}
 
 
-def _weighted(values: list[Tensor], factors: list[float]) -> Tensor:
-    """Sum of values times factors; on CUDA stacked first, two launches less per term."""
-    if values[0].device.type == "cuda":
-        weights = _factors(tuple(factors), values[0].dtype, values[0].device)
-        return (torch.stack(values) * weights).sum()
-    energy = factors[0] * values[0]
-    for factor, value in zip(factors[1:], values[1:], strict=True):
-        energy = energy + factor * value
-    return energy
+def _fused(
+    asked: Sequence[tuple[Term, str, float]], prediction: Prediction, views: WorkingViews
+) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """Weighted sum of those terms, each with its kernel and factor, that kernels of our own compute, and their
+    energies; None without any."""
+    if not has_kernels(views.images.device):
+        return None, {}
+    from hrnfit.energy.fused import energies  # local: triton
+    from hrnfit.energy.fused_total import Weighted
 
-
-@kept_for_good
-def _factors(factors: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Factors on a device, copied there once: a recorded computation cannot."""
-    return torch.tensor(factors, dtype=dtype, device=device)
+    terms = [(term, Weighted(term.name, kernel, factor)) for term, kernel, factor in asked]
+    found = energies(terms, prediction, views)
+    return (None, {}) if found is None else found
 
 
 def as_weight(weight: Weight | float) -> Weight:

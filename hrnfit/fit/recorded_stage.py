@@ -34,6 +34,8 @@ BUNDLES: dict[str, Callable[..., Any]] = {
     "projection": Projection,
     "raster": Raster,
     "detail_surface": lambda *parts: parts,
+    "painted": lambda *parts: parts,
+    "_separated": lambda *parts: parts,
 }
 """Lazy values of a prediction that are several tensors."""
 

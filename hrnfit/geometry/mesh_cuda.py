@@ -56,11 +56,8 @@ class _Normals(torch.autograd.Function):
         count = vertices.shape[-2]
         around = around_vertices(faces, count)
         sums, out = torch.empty_like(vertices), torch.empty_like(vertices)
-        block = width_of(64)
-        grid = (*blocks(count, block), math.prod(vertices.shape[:-2]))
-        kernels.unit_normals[grid](
-            vertices, around, sums, out, count, AROUND=around.shape[1], BLOCK=block
-        )
+        grid, shape = _lanes(vertices, around)
+        kernels.unit_normals[grid](vertices, around, sums, out, count, **shape)
         ctx.save_for_backward(vertices, faces, sums, around)
         return out
 
@@ -72,13 +69,20 @@ class _Normals(torch.autograd.Function):
             return plain_backward(plain, (vertices,), (True,), grad)[0], None
         count = vertices.shape[-2]
         out = torch.empty_like(vertices)
-        block = width_of(64)
-        grid = (*blocks(count, block), math.prod(vertices.shape[:-2]))
+        grid, shape = _lanes(vertices, around)
         kernels.unit_normals_backward[grid](
-            vertices, around, sums, grad.contiguous(), out, count,
-            AROUND=around.shape[1], BLOCK=block,
-        )  # fmt: skip
+            vertices, around, sums, grad.contiguous(), out, count, **shape
+        )
         return out, None
+
+
+def _lanes(vertices: Tensor, around: Tensor) -> tuple[tuple[int, int], dict[str, int]]:
+    """Programs, and the shape of one: 256 lanes, of which 8 or fewer serve a vertex (most have six triangles)."""
+    most = around.shape[1]
+    wide = min(8, 1 << (most - 1).bit_length())
+    block = width_of(256 // wide)
+    programs = (*blocks(vertices.shape[-2], block), math.prod(vertices.shape[:-2]))
+    return programs, {"AROUND": most, "WIDE": wide, "BLOCK": block}
 
 
 def cuda_rows(
@@ -112,14 +116,16 @@ class _Rows(torch.autograd.Function):
         if torch.is_grad_enabled():
             plain = partial(plain_rows, index=index, weights=weights)
             return plain_backward(plain, (values,), (True,), grad)[0], None, None
-        out = torch.zeros_like(values)
+        batch, size, channels = values.shape
+        wide = 1 << (channels - 1).bit_length()
+        out = values.new_zeros(batch, size, wide)
         block = width_of(128)
         if grad.numel():
-            kernels.rows_backward[(*blocks(len(index), block), len(values))](
-                grad.contiguous(), index, weights, out, len(index), values.shape[1],
-                K=index.shape[1], C=values.shape[2], BLOCK=block,
+            kernels.rows_backward[(*blocks(len(index), block), batch)](
+                grad.contiguous(), index, weights, out, len(index), size,
+                K=index.shape[1], C=channels, WIDE=wide, BLOCK=block,
             )  # fmt: skip
-        return out, None, None
+        return out[..., :channels], None, None
 
 
 def cuda_project(

@@ -40,28 +40,72 @@ def add3(base, index, x, y, z, inside):
 
 
 @kernel
+def quad(a, b, c, d):
+    """Four numbers of a row side by side, (rows, 4): memory takes them at once."""
+    return tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), [a.shape[0], 4])
+
+
+@kernel
+def unquad(four):
+    """The columns of (rows, 4)."""
+    even, odd = tl.split(tl.reshape(four, [four.shape[0], 2, 2]))
+    a, c = tl.split(even)
+    b, d = tl.split(odd)
+    return a, b, c, d
+
+
+@kernel
 def cross(ax, ay, az, bx, by, bz):
     return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
 @kernel
-def unit_normals(points, around, sums, out, vertices, AROUND: tl.constexpr, BLOCK: tl.constexpr):
-    """Sum of the cross products around each vertex, and its unit vector; zero where there is none."""
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+def _around(around, points, n, k, inside, AROUND: tl.constexpr):
+    """Whether a vertex has its triangle `k`, the other corners of that, and where they lie."""
+    entry = (n * AROUND + k) * 2
+    there = inside & (k < AROUND)
+    a = tl.load(around + entry, mask=there, other=-1)
+    b = tl.load(around + entry + 1, mask=there, other=-1)
+    there = a >= 0
+    ax, ay, az = load3(points, a, there)
+    bx, by, bz = load3(points, b, there)
+    return there, a, b, ax, ay, az, bx, by, bz
+
+
+@kernel
+def _more(around, n, k, inside, AROUND: tl.constexpr):
+    """Whether a vertex of the program has a triangle `k`."""
+    found = tl.load(around + (n * AROUND + k) * 2, mask=inside & (k < AROUND), other=-1) >= 0
+    return tl.max(tl.max(found.to(tl.int32), 1), 0)
+
+
+@kernel
+def unit_normals(
+    points, around, sums, out, vertices, AROUND: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Sum of the cross products around each vertex, and its unit vector; zero where there is none.
+
+    A vertex takes WIDE triangles at a time, so that their loads do not wait for each other.
+    """
+    n = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[:, None]
     inside = n < vertices
     start = tl.program_id(1).to(tl.int64) * vertices * 3
     base = points + start
     x, y, z = load3(base, n, inside)
-    sx, sy, sz = 0.0 * x, 0.0 * x, 0.0 * x
-    for k in range(AROUND):
-        a = tl.load(around + (n * AROUND + k) * 2, mask=inside, other=-1)
-        b = tl.load(around + (n * AROUND + k) * 2 + 1, mask=inside, other=-1)
-        ax, ay, az = load3(base, a, a >= 0)
-        bx, by, bz = load3(base, b, a >= 0)
+    tx = tl.zeros([BLOCK, WIDE], points.dtype.element_ty)
+    ty, tz = tx, tx
+    first, more = 0, 1
+    while more > 0:
+        k = first + tl.arange(0, WIDE)[None, :]
+        there, _, _, ax, ay, az, bx, by, bz = _around(around, base, n, k, inside, AROUND)
         cx, cy, cz = cross(ax - x, ay - y, az - z, bx - x, by - y, bz - z)
-        sx += tl.where(a >= 0, cx, 0.0)
-        sy += tl.where(a >= 0, cy, 0.0)
-        sz += tl.where(a >= 0, cz, 0.0)
+        tx += tl.where(there, cx, 0.0)
+        ty += tl.where(there, cy, 0.0)
+        tz += tl.where(there, cz, 0.0)
+        first += WIDE
+        more = _more(around, n, first, inside, AROUND)
+    sx, sy, sz = tl.sum(tx, 1)[:, None], tl.sum(ty, 1)[:, None], tl.sum(tz, 1)[:, None]
     square = sx * sx + sy * sy + sz * sz
     scale = tl.where(square > 0, 1.0 / tl.sqrt(tl.where(square > 0, square, 1.0)), 0.0)
     store3(sums + start, n, sx, sy, sz, inside)
@@ -81,27 +125,30 @@ def _by_sum(sums, grad, n, inside):
 
 @kernel
 def unit_normals_backward(
-    points, around, sums, grad, out, vertices, AROUND: tl.constexpr, BLOCK: tl.constexpr
-):
+    points, around, sums, grad, out, vertices, AROUND: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
     """d loss / d points: (next - previous) x G for each triangle around, G summed over its corners."""
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    n = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[:, None]
     inside = n < vertices
     start = tl.program_id(1).to(tl.int64) * vertices * 3
-    base = points + start
     own_x, own_y, own_z = _by_sum(sums + start, grad + start, n, inside)
-    rx, ry, rz = 0.0 * own_x, 0.0 * own_x, 0.0 * own_x
-    for k in range(AROUND):
-        a = tl.load(around + (n * AROUND + k) * 2, mask=inside, other=-1)
-        b = tl.load(around + (n * AROUND + k) * 2 + 1, mask=inside, other=-1)
-        ax, ay, az = load3(base, a, a >= 0)
-        bx, by, bz = load3(base, b, a >= 0)
-        gax, gay, gaz = _by_sum(sums + start, grad + start, a, a >= 0)
-        gbx, gby, gbz = _by_sum(sums + start, grad + start, b, a >= 0)
+    rx = tl.zeros([BLOCK, WIDE], points.dtype.element_ty)
+    ry, rz = rx, rx
+    first, more = 0, 1
+    while more > 0:
+        k = first + tl.arange(0, WIDE)[None, :]
+        there, a, b, ax, ay, az, bx, by, bz = _around(around, points + start, n, k, inside, AROUND)
+        gax, gay, gaz = _by_sum(sums + start, grad + start, a, there)
+        gbx, gby, gbz = _by_sum(sums + start, grad + start, b, there)
         gx, gy, gz = own_x + gax + gbx, own_y + gay + gby, own_z + gaz + gbz
         cx, cy, cz = cross(ax - bx, ay - by, az - bz, gx, gy, gz)
-        rx += tl.where(a >= 0, cx, 0.0)
-        ry += tl.where(a >= 0, cy, 0.0)
-        rz += tl.where(a >= 0, cz, 0.0)
+        rx += tl.where(there, cx, 0.0)
+        ry += tl.where(there, cy, 0.0)
+        rz += tl.where(there, cz, 0.0)
+        first += WIDE
+        more = _more(around, n, first, inside, AROUND)
+    rx, ry, rz = tl.sum(rx, 1)[:, None], tl.sum(ry, 1)[:, None], tl.sum(rz, 1)[:, None]
     store3(out + start, n, rx, ry, rz, inside)
 
 
@@ -125,19 +172,23 @@ def rows(
 
 @kernel
 def rows_backward(
-    grad, index, weights, out, count, size, K: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr
-):
-    """Add weights[n, k] grad[b, n] to out[b, index[n, k]]."""
+    grad, index, weights, out, count, size,
+    K: tl.constexpr, C: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Add weights[n, k] grad[b, n] to out[b, index[n, k]], whose rows are WIDE numbers long: a power of two, so that
+    a row is added at once."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = n < count
+    c = tl.arange(0, WIDE)[None, :]
     base = grad + tl.program_id(1).to(tl.int64) * count * C
-    to = out + tl.program_id(1).to(tl.int64) * size * C
-    for c in tl.static_range(C):
-        g = tl.load(base + n * C + c, mask=inside, other=0.0)
-        for k in range(K):
-            w = tl.load(weights + n * K + k, mask=inside, other=0.0)
-            i = tl.load(index + n * K + k, mask=inside, other=0)
-            tl.atomic_add(to + i * C + c, w * g, mask=(w != 0) & (g != 0), sem="relaxed")
+    to = out + tl.program_id(1).to(tl.int64) * size * WIDE
+    g = tl.load(base + n[:, None] * C + c, mask=inside[:, None] & (c < C), other=0.0)
+    some = tl.max((g != 0).to(tl.int32), 1) > 0
+    for k in tl.static_range(K):
+        w = tl.load(weights + n * K + k, mask=inside, other=0.0)
+        i = tl.load(index + n * K + k, mask=inside, other=0)
+        wanted = (some & (w != 0))[:, None]
+        tl.atomic_add(to + i[:, None] * WIDE + c, w[:, None] * g, mask=wanted, sem="relaxed")
 
 
 @kernel

@@ -30,6 +30,17 @@ def plain_rows(
     return (values[..., index.long(), :] * weights[..., None]).sum(dim=-2)
 
 
+def by_row(values: Float[Tensor, "*B C"]) -> tuple[Float[Tensor, "*B C"], int]:
+    """The values with rows that lie evenly in memory, and their distance there: wider rows of which some columns are
+    taken stay where they are, anything else is copied."""
+    stride, even = values.stride(-2), 1
+    for size, step in zip(values.shape[-2::-1], values.stride()[-2::-1], strict=True):
+        if values.stride(-1) != 1 or (size > 1 and step != stride * even):
+            return values.contiguous(), values.shape[-1]
+        even *= size
+    return values, stride
+
+
 def project_frames(
     x_world: Float[Tensor, "T N 3"],
     frame: Int[Tensor, "V"],

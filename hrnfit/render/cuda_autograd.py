@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hrnfit.derivative import plain_backward
 from hrnfit.geometry.launched import blocks, persistent, width_of
-from hrnfit.render import cuda_kernels, cuda_pixel_kernels
+from hrnfit.render import cuda_barycentric_kernels, cuda_kernels, cuda_pixel_kernels
 from hrnfit.render.reference import ReferenceRasterizer, plain_barycentrics, plain_interpolate
 
 SMALL = 64
@@ -50,8 +50,8 @@ class Rasterize(torch.autograd.Function):
             keys = torch.full(size, cuda_kernels.EMPTY, dtype=torch.int64, **like)
             if len(faces):
                 _draw(points, faces, keys)
-            block = width_of(256)
-            cuda_kernels.resolve[blocks(keys.numel(), block)](
+            block = width_of(128)
+            cuda_barycentric_kernels.resolve[blocks(keys.numel(), block)](
                 points, faces, keys, triangle, barycentric, depth,
                 points.shape[1], height, width, keys.numel(), BLOCK=block,
             )  # fmt: skip
@@ -68,15 +68,16 @@ class Rasterize(torch.autograd.Function):
         if torch.is_grad_enabled():
             plain = partial(plain_barycentrics, triangle=triangle, faces=faces)
             return *plain_backward(plain, (points,), (True,), grad), None, None, None
-        out = torch.zeros_like(points)
+        out = points.new_zeros(*points.shape[:2], 4)
         _, height, width = triangle.shape
         if triangle.numel() and len(faces):
-            block = width_of(128)
-            cuda_kernels.barycentrics_backward[blocks(triangle.numel(), RUN * block)](
+            block = width_of(32)
+            cuda_barycentric_kernels.barycentrics_backward[blocks(triangle.numel(), RUN * block)](
                 points, faces, triangle, grad.contiguous(), out,
                 len(faces), points.shape[1], height, width, triangle.numel(), RUN=RUN, BLOCK=block,
+                num_warps=1,
             )  # fmt: skip
-        return out, None, None, None
+        return out[..., :3], None, None, None
 
 
 def _draw(points: Tensor, faces: Tensor, keys: Tensor) -> None:

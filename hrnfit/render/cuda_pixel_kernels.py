@@ -140,7 +140,7 @@ def interpolate_to_barycentric(
 
 
 @kernel
-def _cell(coordinate, size):
+def cell(coordinate, size):
     """Lower texel, upper texel, fraction, and 1 where the coordinate is not clamped."""
     x = coordinate.to(tl.float64) * size - 0.5
     between = (x > 0) & (x < size - 1)
@@ -156,8 +156,8 @@ def _texels(uv, point, inside, per_view, stride, height, width):
     """Flat texel indices of the four neighbours, fractions, and where coordinates are not clamped."""
     u = tl.load(uv + 2 * point, mask=inside, other=0.0)
     v = tl.load(uv + 2 * point + 1, mask=inside, other=0.0)
-    x0, x1, s, free_x = _cell(u, width)
-    y0, y1, t, free_y = _cell(v, height)
+    x0, x1, s, free_x = cell(u, width)
+    y0, y1, t, free_y = cell(v, height)
     start = (point // per_view) * stride
     upper, lower = start + y0.to(tl.int64) * width, start + y1.to(tl.int64) * width
     return upper + x0, upper + x1, lower + x0, lower + x1, s, t, free_x, free_y

@@ -1,6 +1,7 @@
 """Antialiasing on CUDA as a `torch.autograd.Function`: see `cuda_silhouette_kernels` for the law.
 
-Memory besides results, per view: one byte an edge, and 8 bytes an edge for the queue of silhouettes.
+Memory besides results, per view: one byte an edge, 8 bytes an edge for the queue of silhouettes, and where there will
+be a derivative 16 bytes a pixel for the pairs that blend.
 """
 
 from __future__ import annotations
@@ -9,17 +10,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hrnfit.derivative import plain_backward
 from hrnfit.geometry.launched import blocks, persistent, width_of
-from hrnfit.render import cuda_silhouette_kernels
+from hrnfit.render import cuda_blend_kernels, cuda_silhouette_kernels
+from hrnfit.render.cuda_autograd import wide
 from hrnfit.render.reference import LONGEST_WALK, plain_blend
 from hrnfit.render.silhouette import edge_topology
 
-LANES = 64
-"""Crossings that a program takes at a time."""
+LANES = 32
+"""Crossings that a program takes at a time: one warp, so that a walk waits for 31 others only."""
+EXACT = {"num_warps": 1, "enable_fp_fusion": False}
+"""One warp; pairs are found by the CPU's own roundings."""
+PROGRAMS = 16
+"""Per processor: as many warps as hide the walks' latency."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,17 @@ class EdgeTables:
     """(E,) int8: whether both triangles run through the edge in opposite directions."""
     triangle_edges: Tensor
     """(F, 3) int32, the edge opposite each corner."""
+    across: Tensor
+    """(F, 3) int32, the triangle beyond that edge; whatever where there is none."""
 
 
 def edge_tables(faces: Tensor) -> EdgeTables:
     """Edges of the triangles (F, 3), built on the host: once per topology."""
     made = edge_topology(faces.cpu().numpy())
-    arrays = (made.vertices, made.triangles, made.agree.astype("int8"), made.triangle_edges)
+    own = np.arange(len(made.triangle_edges), dtype=np.int32)[:, None]
+    across = made.triangles.sum(1, dtype=np.int32)[made.triangle_edges] - own
+    agree = made.agree.astype("int8")
+    arrays = (made.vertices, made.triangles, agree, made.triangle_edges, across)
     return EdgeTables(*(torch.from_numpy(a).contiguous().to(faces.device) for a in arrays))
 
 
@@ -57,21 +69,25 @@ class Antialias(torch.autograd.Function):
         tables: EdgeTables,
     ) -> Tensor:
         out = image.clone()
-        silhouette, counter, queue = _silhouettes(points, faces, tables, triangle)
-        saved = (image, points, triangle, depth, silhouette, counter, queue)
+        silhouette, counters, queue = _silhouettes(points, faces, tables, triangle)
+        pairs = 2 * triangle.numel() if any(ctx.needs_input_grad) else 0
+        listed = torch.empty((pairs, 2), dtype=torch.int32, device=image.device)
+        saved = (image, points, triangle, depth, counters, listed)
         ctx.save_for_backward(*saved)
         ctx.tables = tables
         if out.numel() and len(faces):
-            cuda_silhouette_kernels.blend[(persistent(image.device),)](
-                *_search(saved, tables), image, out, *_sizes(saved, tables), image.shape[-1],
-                LONGEST=LONGEST_WALK, BLOCK=width_of(LANES), num_warps=2, enable_fp_fusion=False,
+            cuda_blend_kernels.blend[(persistent(image.device, PROGRAMS),)](
+                points, faces, tables.vertices, tables.triangle_edges, tables.across, silhouette,
+                triangle, depth, counters, *queue, listed, pairs, image, out,
+                *_sizes(image, points, tables), image.shape[-1], LONGEST=LONGEST_WALK,
+                WIDE=wide(image.shape[-1]), BLOCK=width_of(LANES), **EXACT,
             )  # fmt: skip
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
         saved, tables = ctx.saved_tensors, ctx.tables
-        image, points, *_ = saved
+        image, points, triangle, depth, counters, listed = saved
         if torch.is_grad_enabled():
             plain = partial(_plain_antialias, pairs=_pairs(saved, tables))
             found = plain_backward(plain, (image, points), ctx.needs_input_grad[:2], grad)
@@ -81,11 +97,10 @@ class Antialias(torch.autograd.Function):
         to_points = ctx.needs_input_grad[1]
         points_grad = torch.zeros_like(points) if to_points else points  # not touched
         if grad.numel() and len(tables.triangle_edges):
-            cuda_silhouette_kernels.blend_backward[(persistent(image.device),)](
-                *_search(saved, tables), image, grad, image_grad, points_grad,
-                *_sizes(saved, tables), image.shape[-1],
-                TO_POINTS=to_points, LONGEST=LONGEST_WALK, BLOCK=width_of(LANES), num_warps=2,
-                enable_fp_fusion=False,
+            cuda_blend_kernels.blend_backward[(persistent(image.device, PROGRAMS),)](
+                points, tables.vertices, triangle, depth, counters, listed, image, grad,
+                image_grad, points_grad, *_sizes(image, points, tables), image.shape[-1],
+                TO_POINTS=to_points, WIDE=wide(image.shape[-1]), BLOCK=width_of(LANES), **EXACT,
             )  # fmt: skip
         return image_grad, points_grad if to_points else None, None, None, None, None
 
@@ -93,45 +108,35 @@ class Antialias(torch.autograd.Function):
 def _silhouettes(
     points: Tensor, faces: Tensor, tables: EdgeTables, triangle: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Marks (V, E), the counter of rows and queued edges, and the queue (2, V * E)."""
+    """Marks (V, E), the counters, and the queue (2, V * E)."""
     views, edges = len(points), len(tables.vertices)
     silhouette = torch.empty((views, edges), dtype=torch.int8, device=points.device)
-    counter = torch.zeros(1, dtype=torch.int64, device=points.device)
+    counters = torch.zeros(2, dtype=torch.int64, device=points.device)
     queue = torch.empty((2, views * edges), dtype=torch.int32, device=points.device)
     if silhouette.numel():
         block = width_of(64)
         cuda_silhouette_kernels.find[(*blocks(edges, block), views)](
             points, faces, tables.vertices, tables.triangles, tables.agree, silhouette,
-            counter, queue[0], queue[1], edges, points.shape[1], *triangle.shape[1:],
+            counters, *queue, edges, points.shape[1], *triangle.shape[1:],
             BLOCK=block, num_warps=2, enable_fp_fusion=False,
         )  # fmt: skip
-    return silhouette, counter, queue
+    return silhouette, counters, queue
 
 
-def _search(saved: tuple[Tensor, ...], edges: EdgeTables) -> tuple[Tensor, ...]:
-    """What a kernel needs to find the pairs."""
-    _, points, triangle, depth, silhouette, counter, queue = saved
-    return (
-        points, edges.vertices, edges.triangles, edges.triangle_edges, silhouette, triangle, depth,
-        counter, queue[0], queue[1],
-    )  # fmt: skip
-
-
-def _sizes(saved: tuple[Tensor, ...], edges: EdgeTables) -> tuple[int, ...]:
+def _sizes(image: Tensor, points: Tensor, edges: EdgeTables) -> tuple[int, ...]:
     """Edges, vertices, height, width."""
-    image, points, *_ = saved
     return len(edges.vertices), points.shape[1], image.shape[1], image.shape[2]
 
 
 def _pairs(saved: tuple[Tensor, ...], tables: EdgeTables) -> list[Tensor]:
     """Per view, rows of (pixel on the surface, pixel beyond, edge ends a and b, axis)."""
-    image, *_ = saved
+    image, points, triangle, depth, counters, listed = saved
     views, height, width = image.shape[:3]
     partner = torch.zeros((views, height * width, 2, 2), dtype=torch.int32, device=image.device)
     if partner.numel() and len(tables.triangle_edges):
-        cuda_silhouette_kernels.list_pairs[(persistent(image.device),)](
-            *_search(saved, tables), partner, *_sizes(saved, tables),
-            LONGEST=LONGEST_WALK, BLOCK=width_of(LANES), num_warps=2, enable_fp_fusion=False,
+        cuda_blend_kernels.partners[(persistent(image.device, PROGRAMS),)](
+            points, tables.vertices, triangle, depth, counters, listed, partner,
+            *_sizes(image, points, tables), BLOCK=width_of(LANES), **EXACT,
         )  # fmt: skip
     lists = []
     for found in partner:

@@ -3,8 +3,9 @@
 The laws are those of `cpu_silhouette_kernels`, in float64. First every edge of every view is asked whether it is a
 silhouette, and those that are queue their rows (lines of pixel centres that they may cross). Then a fixed number of
 programs share all queued rows, one lane per crossing: it walks from the nearer pixel's triangle and blends when the
-walk ends at its own edge. So the cost is that of the outline, whatever its length and however it lies. Backward
-walks again instead of keeping pairs. One 64-bit counter counts rows (high half) and queued edges (low half).
+walk ends at its own edge. So the cost is that of the outline, whatever its length and however it lies. Crossings that
+blend are listed, and backward takes them from there: two pixels side by side have one at most, which bounds the list.
+Of two counters of 64 bits the first counts rows (high half) and queued edges (low half), the second what is listed.
 """
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
@@ -38,7 +39,7 @@ def _ends(points, edge_vertices, view, e, axis, inside, vertices):
 
 
 @kernel
-def _rows(points, edge_vertices, view, e, inside, vertices, height, width):
+def rows_of(points, edge_vertices, view, e, inside, vertices, height, width):
     """Axis on which an edge acts, its first row and their number: none for one that cannot be drawn."""
     zero = 0 * e
     a, b, xa, ya, xb, yb = _ends(points, edge_vertices, view, e, zero, inside, vertices)
@@ -77,7 +78,7 @@ def find(
     found = inside & (~joined | ((positive == other) != flat))
     tl.store(silhouette + view.to(tl.int64) * edges + e, found.to(tl.int8), mask=inside)
     if tl.max(found.to(tl.int32), 0) > 0:
-        _, _, rows = _rows(points, edge_vertices, view, e, found, vertices, height, width)
+        _, _, rows = rows_of(points, edge_vertices, view, e, found, vertices, height, width)
         some = rows > 0
         order = (rows.to(tl.int64) << 32) | 1
         taken = tl.atomic_add(counter + 0 * e, order, mask=some, sem="relaxed")
@@ -94,52 +95,84 @@ def _crossing(sa, ra, sb, rb, r):
 
 
 @kernel
+def _gate(ia, ib, sa, ra, sb, rb, e, beyond, entry, walking, s, r, step, leave, reach, follow):
+    """The edge furthest along of those that the row leaves through, and the triangle beyond it, given the best of
+    the edges before: here the one between corners `ia` and `ib`."""
+    swap = ia > ib  # an edge is taken from its lower index
+    fa, ga = tl.where(swap, sb, sa), tl.where(swap, rb, ra)
+    fb, gb = tl.where(swap, sa, sb), tl.where(swap, ra, rb)
+    crossed = walking & (e != entry) & ((ga > r) != (gb > r))
+    along = step * (_crossing(fa, ga, fb, gb, r) - s)
+    better = crossed & (along > reach)
+    return (
+        tl.where(better, e, leave), tl.where(better, along, reach), tl.where(better, beyond, follow),
+    )  # fmt: skip
+
+
+@kernel
 def _walk(
-    points, edge_vertices, edge_triangles, triangle_edges, silhouette, view, f, axis, s, r, step,
-    walking, edges, vertices, LONGEST: tl.constexpr,
+    points, faces, triangle_edges, across, silhouette, view, f, axis, s, r, step, walking,
+    edges, vertices, LONGEST: tl.constexpr,
 ):  # fmt: skip
-    """Silhouette edge met from triangles `f` along `axis` within one pixel of (s, r), or -1."""
+    """Silhouette edge met from triangles `f` along `axis` within one pixel of (s, r), or -1.
+
+    Two loads wait for each other per triangle: its corners, edges and neighbours, then where the corners lie.
+    """
+    base = points + 3 * vertices * view.to(tl.int64)
+    marks = silhouette + view.to(tl.int64) * edges
     met, entry = 0 * f - 1, 0 * f - 1
     count, alive = 0, tl.max(walking.to(tl.int32), 0)
     while (count < LONGEST) & (alive > 0):
-        leave, reach = 0 * f - 1, 0.0 * s - float("inf")
-        for k in tl.static_range(3):
-            e = tl.load(triangle_edges + 3 * f + k, mask=walking, other=0)
-            _, _, sa, ra, sb, rb = _ends(points, edge_vertices, view, e, axis, walking, vertices)
-            crossed = walking & (e != entry) & ((ra > r) != (rb > r))
-            along = step * (_crossing(sa, ra, sb, rb, r) - s)
-            better = crossed & (along > reach)
-            leave, reach = tl.where(better, e, leave), tl.where(better, along, reach)
-        walking = walking & (leave >= 0) & (reach <= 1)
-        outline = (
-            tl.load(silhouette + view.to(tl.int64) * edges + leave, mask=walking, other=0) != 0
+        i = tl.load(faces + 3 * f, mask=walking, other=0)
+        j = tl.load(faces + 3 * f + 1, mask=walking, other=0)
+        k = tl.load(faces + 3 * f + 2, mask=walking, other=0)
+        ei = tl.load(triangle_edges + 3 * f, mask=walking, other=0)
+        ej = tl.load(triangle_edges + 3 * f + 1, mask=walking, other=0)
+        ek = tl.load(triangle_edges + 3 * f + 2, mask=walking, other=0)
+        fi = tl.load(across + 3 * f, mask=walking, other=0)
+        fj = tl.load(across + 3 * f + 1, mask=walking, other=0)
+        fk = tl.load(across + 3 * f + 2, mask=walking, other=0)
+        si = tl.load(base + 3 * i + axis, mask=walking, other=0.0).to(tl.float64)
+        ri = tl.load(base + 3 * i + 1 - axis, mask=walking, other=0.0).to(tl.float64)
+        sj = tl.load(base + 3 * j + axis, mask=walking, other=0.0).to(tl.float64)
+        rj = tl.load(base + 3 * j + 1 - axis, mask=walking, other=0.0).to(tl.float64)
+        sk = tl.load(base + 3 * k + axis, mask=walking, other=0.0).to(tl.float64)
+        rk = tl.load(base + 3 * k + 1 - axis, mask=walking, other=0.0).to(tl.float64)
+        mi = tl.load(marks + ei, mask=walking, other=0)
+        mj = tl.load(marks + ej, mask=walking, other=0)
+        mk = tl.load(marks + ek, mask=walking, other=0)
+        leave, reach, follow = 0 * f - 1, 0.0 * s - float("inf"), 0 * f
+        leave, reach, follow = _gate(
+            j, k, sj, rj, sk, rk, ei, fi, entry, walking, s, r, step, leave, reach, follow
         )
+        leave, reach, follow = _gate(
+            k, i, sk, rk, si, ri, ej, fj, entry, walking, s, r, step, leave, reach, follow
+        )
+        leave, reach, follow = _gate(
+            i, j, si, ri, sj, rj, ek, fk, entry, walking, s, r, step, leave, reach, follow
+        )
+        walking = walking & (leave >= 0) & (reach <= 1)
+        outline = tl.where(leave == ei, mi, tl.where(leave == ej, mj, mk)) != 0
         met = tl.where(walking & outline, leave, met)
         walking = walking & ~outline
-        one = tl.load(edge_triangles + 2 * leave, mask=walking, other=0)
-        two = tl.load(edge_triangles + 2 * leave + 1, mask=walking, other=0)
-        f, entry = tl.where(walking, one + two - f, f), tl.where(walking, leave, entry)
+        f, entry = tl.where(walking, follow, f), tl.where(walking, leave, entry)
         count += 1
         alive = tl.max(walking.to(tl.int32), 0)
     return met
 
 
 @kernel
-def _pairs(
-    points, edge_vertices, edge_triangles, triangle_edges, silhouette, triangle, depth,
-    first_row, queued, count, item, inside, edges, vertices, height, width, LONGEST: tl.constexpr,
+def pair(
+    points, edge_vertices, triangle, depth, view, e, axis, row, inside,
+    vertices, height, width,
 ):  # fmt: skip
-    """The crossing of each queued row: whether it blends, pixel on the surface and pixel beyond (flat, of
-    all views), edge ends, axis, blend weight in -0.5..0.5, and what its derivative needs.
+    """The crossing of an edge with a row: whether it lies between two pixels of the image, the pixel on the surface
+    and the one beyond (flat, of all views), edge ends, blend weight in -0.5..0.5, what its derivative needs, and
+    from where to walk.
 
     The weight is 0.5 - (distance of the edge from the centre of the pixel on the surface): positive, the surface
     ends inside its own pixel; negative, it covers a part of the pixel beyond.
     """
-    place = bisect(first_row, count, item)
-    which = tl.load(queued + place, mask=inside, other=0)
-    view, e = which // edges, which % edges
-    axis, first, _ = _rows(points, edge_vertices, view, e, inside, vertices, height, width)
-    row = first + item - tl.load(first_row + place, mask=inside, other=0)
     r = row.to(tl.float64) + 0.5
     a, b, sa, ra, sb, rb = _ends(points, edge_vertices, view, e, axis, inside, vertices)
     crosses = inside & ((ra > r) != (rb > r))
@@ -158,105 +191,30 @@ def _pairs(
     step = tl.where(swap, -1.0, 1.0).to(tl.float64)
     s = at.to(tl.float64) + tl.where(swap, 1.5, 0.5)
     near, far = tl.where(swap, q, p), tl.where(swap, p, q)
-    met = _walk(
-        points, edge_vertices, edge_triangles, triangle_edges, silhouette, view,
-        tl.where(swap, tq, tp), axis, s, r, step, crosses & (tp != tq), edges, vertices, LONGEST,
-    )  # fmt: skip
-    blends = crosses & (met == e)
     weight = 0.5 - tl.minimum(tl.maximum(step * (crossing - s), 0.0), 1.0)
     t = (r - ra) / tl.where(crosses, rb - ra, 1.0)
     slope = (sb - sa) / tl.where(crosses, rb - ra, 1.0)
-    return blends, near, far, view, a, b, axis, e, weight, step, t, slope
+    f, walks = tl.where(swap, tq, tp), crosses & (tp != tq)
+    return near, far, a, b, weight, step, t, slope, s, r, f, walks
 
 
 @kernel
-def blend(
-    points, edge_vertices, edge_triangles, triangle_edges, silhouette, triangle, depth,
-    counter, first_row, queued, image, out, edges, vertices, height, width, channels,
-    LONGEST: tl.constexpr, BLOCK: tl.constexpr,
+def met_pairs(
+    points, faces, edge_vertices, triangle_edges, across, silhouette, triangle, depth,
+    first_row, queued, count, item, inside, edges, vertices, height, width, LONGEST: tl.constexpr,
 ):  # fmt: skip
-    """Add the blends to `out` (V, H, W, C), which starts as a copy of `image`."""
-    total = tl.load(counter)
-    count, rows = (total & 0xFFFFFFFF).to(tl.int32), (total >> 32).to(tl.int32)
-    begin = tl.program_id(0) * BLOCK
-    while begin < rows:
-        item = begin + tl.arange(0, BLOCK)
-        blends, p, q, _, _, _, _, _, weight, _, _, _ = _pairs(
-            points, edge_vertices, edge_triangles, triangle_edges, silhouette, triangle, depth,
-            first_row, queued, count, item, item < rows, edges, vertices, height, width, LONGEST,
-        )  # fmt: skip
-        target = tl.where(weight > 0, p, q)
-        w = weight.to(image.dtype.element_ty)
-        c = 0
-        while c < channels:
-            beyond = tl.load(image + q * channels + c, mask=blends, other=0.0)
-            own = tl.load(image + p * channels + c, mask=blends, other=0.0)
-            to = out + target * channels + c
-            tl.atomic_add(to, w * (beyond - own), mask=blends, sem="relaxed")
-            c += 1
-        begin += tl.num_programs(0) * BLOCK
-
-
-@kernel
-def blend_backward(
-    points, edge_vertices, edge_triangles, triangle_edges, silhouette, triangle, depth,
-    counter, first_row, queued, image, grad, image_out, points_out,
-    edges, vertices, height, width, channels,
-    TO_POINTS: tl.constexpr, LONGEST: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Add d loss / d image to `image_out` (a copy of `grad`) and d loss / d points to the other."""
-    total = tl.load(counter)
-    count, rows = (total & 0xFFFFFFFF).to(tl.int32), (total >> 32).to(tl.int32)
-    begin = tl.program_id(0) * BLOCK
-    while begin < rows:
-        item = begin + tl.arange(0, BLOCK)
-        blends, p, q, view, a, b, axis, _, weight, step, t, slope = _pairs(
-            points, edge_vertices, edge_triangles, triangle_edges, silhouette, triangle, depth,
-            first_row, queued, count, item, item < rows, edges, vertices, height, width, LONGEST,
-        )  # fmt: skip
-        target = tl.where(weight > 0, p, q)
-        w = weight.to(image.dtype.element_ty)
-        rate = 0.0 * weight
-        c = 0
-        while c < channels:
-            g = tl.load(grad + target * channels + c, mask=blends, other=0.0)
-            beyond = tl.load(image + q * channels + c, mask=blends, other=0.0)
-            own = tl.load(image + p * channels + c, mask=blends, other=0.0)
-            rate += g * (beyond - own)
-            tl.atomic_add(image_out + q * channels + c, w * g, mask=blends, sem="relaxed")
-            tl.atomic_add(image_out + p * channels + c, -w * g, mask=blends, sem="relaxed")
-            c += 1
-        if TO_POINTS:
-            moves = blends & (tl.abs(weight) < 0.5)
-            rate = -rate * step  # d weight / d crossing
-            base = points_out + 3 * vertices * view.to(tl.int64)
-            to_a, to_b = base + 3 * a, base + 3 * b
-            of_a, of_b = rate * (1 - t), rate * t
-            d = points.dtype.element_ty
-            tl.atomic_add(to_a + axis, of_a.to(d), mask=moves, sem="relaxed")
-            tl.atomic_add(to_b + axis, of_b.to(d), mask=moves, sem="relaxed")
-            tl.atomic_add(to_a + 1 - axis, (-of_a * slope).to(d), mask=moves, sem="relaxed")
-            tl.atomic_add(to_b + 1 - axis, (-of_b * slope).to(d), mask=moves, sem="relaxed")
-        begin += tl.num_programs(0) * BLOCK
-
-
-@kernel
-def list_pairs(
-    points, edge_vertices, edge_triangles, triangle_edges, silhouette, triangle, depth,
-    counter, first_row, queued, partner, edges, vertices, height, width,
-    LONGEST: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Write edge + 1 to `partner` (V, H, W, 2, 2), zero before: by pixel on the surface, axis, and whether the
-    pixel beyond comes after it."""
-    total = tl.load(counter)
-    count, rows = (total & 0xFFFFFFFF).to(tl.int32), (total >> 32).to(tl.int32)
-    begin = tl.program_id(0) * BLOCK
-    while begin < rows:
-        item = begin + tl.arange(0, BLOCK)
-        blends, p, q, _, _, _, axis, e, _, _, _, _ = _pairs(
-            points, edge_vertices, edge_triangles, triangle_edges, silhouette, triangle, depth,
-            first_row, queued, count, item, item < rows, edges, vertices, height, width, LONGEST,
-        )  # fmt: skip
-        slot = 4 * p + 2 * axis + tl.where(q > p, 1, 0)
-        tl.store(partner + slot, e + 1, mask=blends)
-        begin += tl.num_programs(0) * BLOCK
+    """The crossing of each queued row: whether it blends, edge (of all views), row, pixel on the surface, pixel
+    beyond, and weight."""
+    place = bisect(first_row, count, item)
+    which = tl.load(queued + place, mask=inside, other=0)
+    view, e = which // edges, which % edges
+    axis, first, _ = rows_of(points, edge_vertices, view, e, inside, vertices, height, width)
+    row = first + item - tl.load(first_row + place, mask=inside, other=0)
+    near, far, _, _, weight, step, _, _, s, r, f, walks = pair(
+        points, edge_vertices, triangle, depth, view, e, axis, row, inside, vertices, height, width
+    )
+    met = _walk(
+        points, faces, triangle_edges, across, silhouette, view, f, axis, s, r, step, walks,
+        edges, vertices, LONGEST,
+    )  # fmt: skip
+    return walks & (met == e), which, row, near, far, weight

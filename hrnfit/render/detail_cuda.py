@@ -13,7 +13,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hrnfit.derivative import plain_backward
+from hrnfit.geometry.kept import kept_with
 from hrnfit.geometry.launched import blocks, width_of
+from hrnfit.geometry.rows import by_row
 from hrnfit.render import detail_cuda_kernels as kernels
 from hrnfit.render.detail import detail_normals
 
@@ -28,7 +30,7 @@ def cuda_view_detail(
 ) -> Float[Tensor, "V H W 3"]:
     """`detail.view_detail` on CUDA."""
     frame, rows = frame.to(positions.device), rows.to(positions.device)
-    mask = mask.to(positions.dtype)
+    mask = kept_with(mask, ("numbers", positions.dtype), lambda: mask.to(positions.dtype))
     with torch.cuda.device_of(positions):
         return _Detail.apply(positions, normals, displacement, mask, frame, rows)
 
@@ -76,8 +78,9 @@ class _Detail(torch.autograd.Function):
         by_u, by_v = (grad.new_empty(views, height * width, 4) for _ in range(2))
         by_normal = grad.new_empty(views if to_surface else 1, height * width, 3)
         shape, grid = (height, width), blocks(height * width, block)
+        grad, stride = by_row(grad)
         kernels.detail_backward[(*grid, views)](
-            *given, grad.contiguous(), by_u, by_v, by_normal, *shape,
+            *given, grad, stride, by_u, by_v, by_normal, *shape,
             TO_SURFACE=to_surface, BLOCK=block,
         )  # fmt: skip
         out: list[Tensor | None] = [None, None, None]

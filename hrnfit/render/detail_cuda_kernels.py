@@ -90,10 +90,11 @@ def detail(
 
 @kernel
 def detail_backward(
-    positions, normals, displacement, mask, frame, rows, grad, by_u, by_v, by_normal,
+    positions, normals, displacement, mask, frame, rows, grad, stride, by_u, by_v, by_normal,
     height, width, TO_SURFACE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """d loss / d differences along u and v, 4 numbers each (position, displacement), and / d normal."""
+    """d loss / d differences along u and v, 4 numbers each (position, displacement), and / d normal. stride: of the
+    texels of `grad`."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     texels = height * width
     inside = at < texels
@@ -108,7 +109,10 @@ def detail_backward(
     nx, ny, nz = load3(normals + surface, at, inside)
     along = qx * nx + qy * ny + qz * nz
     wx, wy, wz, inverse = _unit(nx - qx + along * nx, ny - qy + along * ny, nz - qz + along * nz)
-    gx, gy, gz = load3(grad + view * texels * 3, at, inside)
+    own = grad + (view * texels + at) * stride
+    gx = tl.load(own, mask=inside, other=0.0)
+    gy = tl.load(own + 1, mask=inside, other=0.0)
+    gz = tl.load(own + 2, mask=inside, other=0.0)
     out = gx * wx + gy * wy + gz * wz
     gx, gy, gz = (gx - out * wx) * inverse, (gy - out * wy) * inverse, (gz - out * wz) * inverse
     up = gx * nx + gy * ny + gz * nz

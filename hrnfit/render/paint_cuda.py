@@ -39,9 +39,10 @@ def separated(
     return _Separate.apply(both)
 
 
-def _plain(
+def plain_paint(
     albedo: Tensor, normals: Tensor, light: Tensor, rows: Tensor, triangle: Tensor
 ) -> Tensor:
+    """`painted` in plain torch, for any device."""
     hit = (triangle >= 0).to(albedo.dtype)[..., None]
     shaded = plain_shade(normals.flatten(1, 2), light[rows]).reshape(normals.shape)
     return torch.cat([hit * albedo * shaded, hit], -1)
@@ -67,7 +68,7 @@ class _Paint(torch.autograd.Function):
         albedo, normals, light, rows, triangle = ctx.saved_tensors
         needed = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():
-            plain = partial(_plain, rows=rows, triangle=triangle)
+            plain = partial(plain_paint, rows=rows, triangle=triangle)
             return *plain_backward(plain, (albedo, normals, light), needed, grad), None, None
         given = (albedo, normals, light)
         makes = (torch.empty_like, torch.empty_like, torch.zeros_like)

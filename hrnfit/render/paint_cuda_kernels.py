@@ -15,7 +15,7 @@ from hrnfit.geometry.mesh_cuda_kernels import load3, store3
 
 
 @kernel
-def _irradiance(
+def irradiance(
     of, x, y, z,
     LINEAR: tl.constexpr, PRODUCT: tl.constexpr, ZONAL: tl.constexpr, DIFFERENCE: tl.constexpr,
 ):  # fmt: skip
@@ -25,6 +25,20 @@ def _irradiance(
     value += PRODUCT * (tl.load(of + 12) * x * y + tl.load(of + 15) * y * z)
     value += PRODUCT * tl.load(of + 21) * x * z
     return value + DIFFERENCE * tl.load(of + 24) * (x * x - y * y)
+
+
+@kernel
+def slopes(
+    of, g, x, y, z,
+    LINEAR: tl.constexpr, PRODUCT: tl.constexpr, ZONAL: tl.constexpr, DIFFERENCE: tl.constexpr,
+):  # fmt: skip
+    """g times the derivative of a channel's irradiance by the normal."""
+    xy, yz = PRODUCT * tl.load(of + 12), PRODUCT * tl.load(of + 15)
+    xz, square = PRODUCT * tl.load(of + 21), 2 * DIFFERENCE * tl.load(of + 24)
+    dx = g * (LINEAR * tl.load(of + 9) + xy * y + xz * z + square * x)
+    dy = g * (LINEAR * tl.load(of + 3) + xy * x + yz * z - square * y)
+    dz = g * (LINEAR * tl.load(of + 6) + yz * y + xz * x + 6 * ZONAL * tl.load(of + 18) * z)
+    return dx, dy, dz
 
 
 @kernel
@@ -43,7 +57,7 @@ def paint(
     base = light + 27 * tl.load(rows + view)
     for c in tl.static_range(3):
         a = tl.load(albedo + 3 * at + c, mask=hit, other=0.0)
-        value = a * _irradiance(base + c, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+        value = a * irradiance(base + c, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
         tl.store(out + 4 * at + c, tl.where(hit, value, 0.0), mask=inside)
     tl.store(out + 4 * at + 3, tl.where(hit, 1.0, 0.0), mask=inside)
 
@@ -68,17 +82,12 @@ def paint_backward(
         g = tl.load(grad + 4 * at + c, mask=hit, other=0.0)
         of = light + 27 * row + c
         if ALBEDO:
-            shaded = _irradiance(of, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+            shaded = irradiance(of, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
             tl.store(to_albedo + 3 * at + c, g * shaded, mask=inside)
         g *= tl.load(albedo + 3 * at + c, mask=hit, other=0.0)
         if NORMALS:
-            xy, yz = PRODUCT * tl.load(of + 12), PRODUCT * tl.load(of + 15)
-            xz, square = PRODUCT * tl.load(of + 21), 2 * DIFFERENCE * tl.load(of + 24)
-            dx += g * (LINEAR * tl.load(of + 9) + xy * y + xz * z + square * x)
-            dy += g * (LINEAR * tl.load(of + 3) + xy * x + yz * z - square * y)
-            dz += g * (
-                LINEAR * tl.load(of + 6) + yz * y + xz * x + 6 * ZONAL * tl.load(of + 18) * z
-            )
+            sx, sy, sz = slopes(of, g, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+            dx, dy, dz = dx + sx, dy + sy, dz + sz
         if LIGHT:
             to = to_light + 27 * row + c
             if some:

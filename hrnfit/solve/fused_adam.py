@@ -24,5 +24,5 @@ def fused_update(
     if count:
         adam_kernel.update[blocks(count, block)](
             leaf, first, second, grad.contiguous(), table, step, *table.shape, column, count,
-            *betas, EPSILON, BLOCK=block,
+            1.0 - betas[0], betas[1], 1.0 - betas[1], EPSILON, BLOCK=block,
         )  # fmt: skip

@@ -8,7 +8,14 @@ import torch
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from hrnfit.energy.contour import NearestContour, edges_of_views, mm_per_pixel
-from hrnfit.energy.fused_views import contour_energy, outline_of, silhouette_energy
+from hrnfit.energy.fused_total import Weighted, fused_total
+from hrnfit.energy.fused_views import (
+    Outlined,
+    contour_group,
+    outline_band,
+    outline_of,
+    seen_group,
+)
 from hrnfit.energy.occluding import silhouette, uncovered
 from hrnfit.energy.silhouette import Silhouette
 from hrnfit.energy.term import reduce
@@ -61,7 +68,9 @@ def test_contour_energy_and_gradient(kernel):
     (by_plain,) = torch.autograd.grad(plain, scene.points)
     outline, _ = outline_of(scene.points, scene.model.faces, scene.raster.triangle)
     limits = (term.reach, term.agreement, term.pull_in)
-    fused = contour_energy(scene.points, outline, edges_of_views(views)[0], mm, limits, kernel)
+    weighted = Weighted("contour", kernel, 1.0)
+    edges = edges_of_views(views)[0]
+    fused, _ = fused_total([contour_group(weighted, scene.points, outline, edges, mm, limits)])
     (by_fused,) = torch.autograd.grad(fused, scene.points)
     assert plain.item() > 0.01
     assert torch.allclose(fused, plain, rtol=1e-5)
@@ -76,8 +85,26 @@ def test_silhouette_energy_and_gradient(kept):
     (by_plain,) = torch.autograd.grad(plain, scene.coverage)
     _, planes = outline_of(scene.points, scene.model.faces, scene.raster.triangle)
     edges = edges_of_views(views)[0]
-    fused = silhouette_energy(scene.coverage, views.masks, planes, edges, mm, radius, "abs")
+    line = Outlined(outline_band(planes, radius), edges.valid, mm, radius)
+    asked = (Weighted("silhouette", "abs", 1.0), line)
+    fused, _ = fused_total([seen_group(scene.coverage[..., None], views.masks, None, asked)])
     (by_fused,) = torch.autograd.grad(fused, scene.coverage)
     assert plain.item() > 0.1
     assert torch.allclose(fused, plain, rtol=1e-5)
     assert torch.allclose(by_fused, by_plain, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "radius"), [(40, 3), (100, 40)])
+def test_the_band_is_what_is_near_the_outline_and_far_from_open_ends(size, radius, generator):
+    """Rows that end within a word, and a radius of more than a word."""
+    marks = torch.rand(2, 2, size, size, generator=generator) < 2.0 / size**2
+    marks[0, 0, 7, 31:33] = True  # across two words
+    bits = torch.nn.functional.pad(marks, (0, -size % 32)).unflatten(-1, (-1, 32)).long()
+    planes = (bits << torch.arange(32)).sum(-1).int()
+    reach = 2 * radius + 1
+    near = torch.nn.functional.max_pool2d(
+        marks.flatten(0, 1).float(), reach, stride=1, padding=radius
+    )
+    outer, ends = (near > 0).unflatten(0, (2, 2))
+    found = outline_band(planes, radius)[..., None].long() >> torch.arange(32) & 1
+    assert torch.equal(found.flatten(-2)[..., :size] > 0, outer & ~ends)

@@ -15,7 +15,7 @@ from hrnfit.geometry.mesh_cuda import (
     cuda_rows,
     cuda_vertex_normals,
 )
-from hrnfit.geometry.rows import plain_rows, project_views
+from hrnfit.geometry.rows import by_row, plain_rows, project_views
 from tests.energy.scene import sphere
 
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
@@ -54,6 +54,18 @@ def test_normals_of_a_rough_sphere_and_of_a_lone_vertex(generator):
         x, generator,
     )  # fmt: skip
     assert not cuda_vertex_normals(x, FACES)[:, -1].any()
+
+
+def test_a_vertex_of_more_triangles_than_are_taken_at_once(generator):
+    """A fan of eleven around one vertex; no other has more than two."""
+    rim = torch.arange(1, 12)
+    faces = torch.stack([torch.zeros_like(rim), rim, rim + 1], 1)
+    x = torch.randn(13, 3, generator=generator, dtype=torch.float64)
+    check(
+        lambda v: cuda_vertex_normals(v, faces),
+        lambda v: gathered_vertex_normals(v, faces),
+        x, generator,
+    )  # fmt: skip
 
 
 def test_no_frame_has_no_normals():
@@ -95,3 +107,16 @@ def test_double_backward_goes_through_the_plain_formula(generator):
     x = random(generator, 1, 5, 3).requires_grad_()
     faces = torch.tensor([[0, 1, 2], [1, 3, 2], [2, 3, 4]], device=DEVICE)
     assert torch.autograd.gradgradcheck(lambda v: cuda_vertex_normals(v, faces), x)
+
+
+def test_columns_of_wider_rows_are_read_where_they_lie():
+    wide = torch.arange(2 * 3 * 4.0).view(2, 3, 4)
+    rows, stride = by_row(wide[..., :3])
+    assert (rows.data_ptr(), stride) == (wide.data_ptr(), 4)
+    assert by_row(wide)[1] == 4
+    for values in (wide.mT, wide[:, :2], wide[..., ::2], wide[:, :1].expand(2, 3, 4)):
+        rows, stride = by_row(values)
+        assert rows.is_contiguous()
+        assert stride == values.shape[-1]
+    lone = wide[:1, :1, :3]  # the strides of single rows say nothing
+    assert by_row(lone)[0].data_ptr() == wide.data_ptr()

@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from hrnfit.geometry.launched import INTERPRETED
-from hrnfit.render.paint_cuda import _plain, painted, separated
+from hrnfit.render.paint_cuda import painted, plain_paint, separated
 
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
@@ -26,7 +26,7 @@ def given(generator: torch.Generator):
 def test_colour_and_gradients_are_those_of_the_formula(generator):
     arguments = given(generator)
     weight = torch.randn(3, 5, 5, 4, generator=generator).to(DEVICE)
-    ours, plain = painted(*arguments), _plain(*arguments)
+    ours, plain = painted(*arguments), plain_paint(*arguments)
     assert torch.allclose(ours, plain, atol=1e-6)
     grads = [torch.autograd.grad((x * weight).sum(), arguments[:3]) for x in (ours, plain)]
     for a, b in zip(*grads, strict=True):
@@ -37,7 +37,9 @@ def test_what_needs_no_gradient_gets_none(generator):
     albedo, normals, light, rows, triangle = given(generator)
     out = painted(albedo.detach(), normals, light.detach(), rows, triangle)
     (grad,) = torch.autograd.grad(out.sum(), normals)
-    wanted = torch.autograd.grad(_plain(albedo, normals, light, rows, triangle).sum(), normals)[0]
+    wanted = torch.autograd.grad(
+        plain_paint(albedo, normals, light, rows, triangle).sum(), normals
+    )[0]
     assert torch.allclose(grad, wanted, atol=1e-5)
 
 
