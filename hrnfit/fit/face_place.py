@@ -67,10 +67,14 @@ def _replayed(
 
 
 def sharing_on(sharing: Sharing, device: torch.device) -> Sharing:
-    """The rows on a device, sent once in the life of the sharing."""
+    """The rows on a device, each sent once in its life."""
     if device.type == "cpu":
         return sharing.to(device)
-    return kept_with(sharing.frame, ("on", device), lambda: sharing.to(device))
+    rows = {
+        name: kept_with(row, ("on", device), partial(row.to, device))
+        for name, row in vars(sharing).items()
+    }
+    return Sharing(**rows)
 
 
 def _shape_leaves(state: FaceState) -> tuple[Tensor, ...]:

@@ -258,14 +258,19 @@ def _split(pixels: np.ndarray) -> tuple[Tensor, Tensor | None]:
         pixels = pixels[..., :3]
     if pixels.dtype.kind == "f":
         linear = pixels.astype(np.float32)
-    elif pixels.dtype == np.uint8 and pixels.size:
-        # 0.3 ms of 512 x 512 px, where numpy's indexing takes 2.4
-        linear = cv2.LUT(np.ascontiguousarray(pixels), _table(255)).reshape(pixels.shape)
     else:
-        linear = _table(np.iinfo(pixels.dtype).max)[pixels]
+        linear = _looked_up(pixels)
     if linear.shape[-1] == 1:
         linear = np.repeat(linear, 3, -1)
     return torch.from_numpy(np.ascontiguousarray(linear)), alpha
+
+
+def _looked_up(pixels: np.ndarray) -> np.ndarray:
+    """Linear light of integer sRGB codes. OpenCV takes 0.3 ms for 512 x 512 px, numpy's indexing 2.4."""
+    table = _table(np.iinfo(pixels.dtype).max)
+    if pixels.dtype == np.uint8 and pixels.size > 0:
+        return cv2.LUT(np.ascontiguousarray(pixels), table).reshape(pixels.shape)
+    return table[pixels]
 
 
 @lru_cache(maxsize=2)
