@@ -60,7 +60,7 @@ def seen_group(
     channels, size, pixels = image.shape[-1], masks.shape[-1], masks.numel()
     asked = [x[0] for x in (colour, coverage) if x is not None]
     kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (colour, coverage)]
-    (programs,) = blocks(pixels, block)
+    grid = (*blocks(size * size, block), len(masks))
     photo = (masks,) * 4  # not touched where not wanted
     if colour is not None:
         seen = colour[1]
@@ -75,9 +75,9 @@ def seen_group(
     gamma, floor = photometric.GAMMA, photometric.FLOOR
 
     def launch(grad: Tensor, sums: Tensor) -> None:
-        pixel_kernels.seen_energies[(programs,)](
+        pixel_kernels.seen_energies[grid](
             image, target, normals, triangle, masks, T, band, valid, mm, grad,
-            sums[0], sums[-1], masks[0].numel(), pixels, size, least, photometric.VISIBLY_WRONG,
+            sums[0], sums[-1], size * size, size, least, photometric.VISIBLY_WRONG,
             VISIBLY_WRONG, 2.0 * radius + 1.0, GAMMA=gamma, FLOOR=floor,
             STEEP=gamma * floor ** (gamma - 1.0), COLOUR=kinds[0], COVERAGE=kinds[1],
             CHANNELS=channels, BLOCK=block,
@@ -95,7 +95,7 @@ def seen_group(
     return Group(
         terms=tuple(asked),
         read=image,
-        parts=programs,
+        parts=grid[0] * grid[1],
         weighed=(True,) * len(asked),
         gradients=lambda: torch.empty_like(image),
         launch=launch,
