@@ -87,7 +87,7 @@ def seen_group(
         if channels == 1:
             return shared(grad, by_total, shares, out)
         block = width_of(256)
-        return mean_kernels.scale_pixels[blocks(pixels, block)](
+        mean_kernels.scale_pixels[blocks(pixels, block)](
             grad, by_total, shares, shares[-1:], out, pixels,
             COLOUR=kinds[0] >= 0, COVERAGE=kinds[1] >= 0, BLOCK=block,
         )  # fmt: skip
