@@ -61,16 +61,8 @@ def seen_group(
     asked = [x[0] for x in (colour, coverage) if x is not None]
     kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (colour, coverage)]
     grid = (*blocks(size * size, block), len(masks))
-    photo = (masks,) * 4  # not touched where not wanted
-    if colour is not None:
-        seen = colour[1]
-        photo = (seen.images, seen.normals.detach(), seen.triangle, seen.T_cam_world.detach())
-    target, normals, triangle, T = (x.contiguous() for x in photo)
-    band, valid, mm, radius = masks, masks, masks, 0
-    if coverage is not None:
-        line = coverage[1]
-        band, valid, radius = line.band, line.valid.contiguous().view(torch.int8), line.radius
-        mm = line.mm_per_px.contiguous()
+    target, normals, triangle, T = _compared(colour, masks)
+    band, valid, mm, radius = _counted(coverage, masks)
     least = 0.0 if colour is None else colour[1].least_cosine
     gamma, floor = photometric.GAMMA, photometric.FLOOR
 
@@ -101,6 +93,26 @@ def seen_group(
         launch=launch,
         spread=spread,
     )
+
+
+def _compared(colour: tuple[Weighted, Photographed] | None, unread: Tensor) -> tuple[Tensor, ...]:
+    """What the kernel reads for colours: images, normals, triangles, cameras."""
+    if colour is None:
+        return (unread,) * 4
+    seen = colour[1]
+    found = (seen.images, seen.normals.detach(), seen.triangle, seen.T_cam_world.detach())
+    return tuple(x.contiguous() for x in found)
+
+
+def _counted(
+    coverage: tuple[Weighted, Outlined] | None, unread: Tensor
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """What the kernel reads for the coverage: band, known edges, width of a pixel; and the band's radius."""
+    if coverage is None:
+        return unread, unread, unread, 0
+    line = coverage[1]
+    valid = line.valid.contiguous().view(torch.int8)
+    return line.band, valid, line.mm_per_px.contiguous(), line.radius
 
 
 def pixel_widths(

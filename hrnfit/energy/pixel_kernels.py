@@ -1,7 +1,7 @@
 """Triton: the energies of an image per pixel and the landmark energy per point, with their gradients.
 
-The laws are those of `energy/photometric.py`, `energy/silhouette.py` and `energy/landmark.py`. Sums are not yet divided by the validity,
-of which every program writes its part.
+The laws are those of `energy/photometric.py`, `energy/silhouette.py` and `energy/landmark.py`. Sums are not yet
+divided by the validity, of which every program writes its part.
 """
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
