@@ -218,3 +218,15 @@ def test_many_triangles_over_a_large_image_are_shared_by_all_programs(generator)
     got = OURS.rasterize(points.cuda(), faces.cuda(), 700, 900)
     expected = CpuRasterizer().rasterize(points, faces, 700, 900)
     assert torch.equal(got.triangle.cpu(), expected.triangle)
+
+
+def test_each_blended_pair_is_listed_once():
+    points, faces = two_spheres(12, 40)
+    points, faces = points.to(DEVICE).requires_grad_(), faces.to(DEVICE)
+    raster = OURS.rasterize(points.detach(), faces, 40, 40)
+    hit = (raster.triangle >= 0)[..., None].to(points.dtype)
+    image = OURS.antialias(hit, raster, points, faces)
+    _, _, _, _, counters, listed = image.grad_fn.saved_tensors
+    found = listed[: int(counters[1])]
+    assert len(found) > 50
+    assert len(found.unique(dim=0)) == len(found) <= len(listed)
