@@ -60,24 +60,16 @@ def seen_group(
     channels, size, pixels = image.shape[-1], masks.shape[-1], masks.numel()
     asked = [x[0] for x in (colour, coverage) if x is not None]
     kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (colour, coverage)]
-    (programs,) = blocks(pixels, block)
-    photo = (masks,) * 4  # not touched where not wanted
-    if colour is not None:
-        seen = colour[1]
-        photo = (seen.images, seen.normals.detach(), seen.triangle, seen.T_cam_world.detach())
-    target, normals, triangle, T = (x.contiguous() for x in photo)
-    band, valid, mm, radius = masks, masks, masks, 0
-    if coverage is not None:
-        line = coverage[1]
-        band, valid, radius = line.band, line.valid.contiguous().view(torch.int8), line.radius
-        mm = line.mm_per_px.contiguous()
+    grid = (*blocks(size * size, block), len(masks))
+    target, normals, triangle, T = _compared(colour, masks)
+    band, valid, mm, radius = _counted(coverage, masks)
     least = 0.0 if colour is None else colour[1].least_cosine
     gamma, floor = photometric.GAMMA, photometric.FLOOR
 
     def launch(grad: Tensor, sums: Tensor) -> None:
-        pixel_kernels.seen_energies[(programs,)](
+        pixel_kernels.seen_energies[grid](
             image, target, normals, triangle, masks, T, band, valid, mm, grad,
-            sums[0], sums[-1], masks[0].numel(), pixels, size, least, photometric.VISIBLY_WRONG,
+            sums[0], sums[-1], size * size, size, least, photometric.VISIBLY_WRONG,
             VISIBLY_WRONG, 2.0 * radius + 1.0, GAMMA=gamma, FLOOR=floor,
             STEEP=gamma * floor ** (gamma - 1.0), COLOUR=kinds[0], COVERAGE=kinds[1],
             CHANNELS=channels, BLOCK=block,
@@ -87,7 +79,7 @@ def seen_group(
         if channels == 1:
             return shared(grad, by_total, shares, out)
         block = width_of(256)
-        return mean_kernels.scale_pixels[blocks(pixels, block)](
+        mean_kernels.scale_pixels[blocks(pixels, block)](
             grad, by_total, shares, shares[-1:], out, pixels,
             COLOUR=kinds[0] >= 0, COVERAGE=kinds[1] >= 0, BLOCK=block,
         )  # fmt: skip
@@ -95,12 +87,32 @@ def seen_group(
     return Group(
         terms=tuple(asked),
         read=image,
-        parts=programs,
+        parts=grid[0] * grid[1],
         weighed=(True,) * len(asked),
         gradients=lambda: torch.empty_like(image),
         launch=launch,
         spread=spread,
     )
+
+
+def _compared(colour: tuple[Weighted, Photographed] | None, unread: Tensor) -> tuple[Tensor, ...]:
+    """What the kernel reads for colours: images, normals, triangles, cameras."""
+    if colour is None:
+        return (unread,) * 4
+    seen = colour[1]
+    found = (seen.images, seen.normals.detach(), seen.triangle, seen.T_cam_world.detach())
+    return tuple(x.contiguous() for x in found)
+
+
+def _counted(
+    coverage: tuple[Weighted, Outlined] | None, unread: Tensor
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """What the kernel reads for the coverage: band, known edges, width of a pixel; and the band's radius."""
+    if coverage is None:
+        return unread, unread, unread, 0
+    line = coverage[1]
+    valid = line.valid.contiguous().view(torch.int8)
+    return line.band, valid, line.mm_per_px.contiguous(), line.radius
 
 
 def pixel_widths(

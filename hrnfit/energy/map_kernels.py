@@ -1,4 +1,4 @@
-"""Triton: energies of UV maps (`energy/smooth.py`) with the gradient of their weighted sum, in one pass over the texels.
+"""Triton: energies of UV maps (`energy/smooth.py`) with the gradient of their weighted sum, in one pass.
 
 A texel's gradient is gathered from the stencils that read it, so nothing is added atomically. Maps are
 (B, H, W, C), `used` is (H, W) of 0 and 1, and every program writes its part of each energy. Per energy there are the

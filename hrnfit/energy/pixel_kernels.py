@@ -1,7 +1,7 @@
 """Triton: the energies of an image per pixel and the landmark energy per point, with their gradients.
 
-The laws are those of `energy/photometric.py`, `energy/silhouette.py` and `energy/landmark.py`. Sums are not yet divided by the validity,
-of which every program writes its part.
+The laws are those of `energy/photometric.py`, `energy/silhouette.py` and `energy/landmark.py`. Sums are not yet
+divided by the validity, of which every program writes its part.
 """
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
@@ -45,22 +45,18 @@ def _photometric(
 
 
 @kernel
-def _facing(normals, triangle, masks, T, at, inside, per_view, least):
-    """Validity of a pixel's colour: where the surface is seen and faces the view."""
+def _facing(normals, triangle, masks, back, at, inside, least):
+    """Validity of a pixel's colour: where the surface is seen and faces the view, whose axis is at `back`."""
     seen = tl.load(triangle + at, mask=inside, other=-1) >= 0
     nx, ny, nz = load3(normals, at, seen)
-    back = T + (at // per_view) * 16 + 8  # third row: the camera's axis
-    cosine = -nx * tl.load(back, mask=seen, other=0.0)
-    cosine -= ny * tl.load(back + 1, mask=seen, other=0.0)
-    cosine -= nz * tl.load(back + 2, mask=seen, other=0.0)
+    cosine = -nx * tl.load(back) - ny * tl.load(back + 1) - nz * tl.load(back + 2)
     ramp = tl.minimum(tl.maximum((cosine - least) / (1.0 - least), 0.0), 1.0)
     return tl.where(seen, ramp * tl.load(masks + at, mask=seen, other=0.0), 0.0)
 
 
 @kernel
-def _in_band(band, valid, at, inside, size):
-    """Whether a pixel's coverage counts: its bit in `band` (V, S, words), where the mask's edge is known."""
-    row, column = at // size, (at % size).to(tl.int32)
+def _in_band(band, valid, at, row, column, inside, size):
+    """Whether a pixel's coverage counts: its bit in `band` (S, words), where the mask's edge is known."""
     word = tl.load(band + row * ((size + 31) // 32) + column // 32, mask=inside, other=0)
     marked = inside & (((word >> (column % 32)) & 1) != 0)
     return marked & (tl.load(valid + at, mask=marked, other=0) != 0)
@@ -69,42 +65,51 @@ def _in_band(band, valid, at, inside, size):
 @kernel
 def seen_energies(
     image, target, normals, triangle, masks, T, band, valid, mm, grad, colours, coverages,
-    per_view, pixels, size, least, too_dark, too_wide, breadth,
+    pixels, size, least, too_dark, too_wide, breadth,
     GAMMA: tl.constexpr, FLOOR: tl.constexpr, STEEP: tl.constexpr,
     COLOUR: tl.constexpr, COVERAGE: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """`Photometric` of the first three of four channels and `Silhouette` of the last, the coverage; or of coverage
-    alone (one channel). COLOUR, COVERAGE: their robust kernels, -1 for one that is not wanted. Parts of each energy
-    are (2, programs), the second of the validity. breadth: of the band, px."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < pixels
-    part, programs = tl.program_id(0), tl.num_programs(0)
-    c = tl.arange(0, 4)[None, :]
+    alone (one channel); of view `program_id(1)`.
+
+    COLOUR, COVERAGE: their robust kernels, -1 for one that is not wanted. Parts of each energy are (2, programs), the
+    second of the validity. breadth: of the band, px. Most of an image counts for nothing, and is not read.
+    """
+    view = tl.program_id(1).to(tl.int64)
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside, at = pixel < pixels, view * pixels + pixel
     none = tl.zeros([BLOCK], grad.dtype.element_ty)
-    gr, gg, gb, ga, validity = none, none, none, none, none
-    counted = at < 0
+    validity, counted = none, pixel < 0
     if COLOUR >= 0:
-        validity = _facing(normals, triangle, masks, T, at, inside, per_view, least)
+        validity = _facing(normals, triangle, masks, T + view * 16 + 8, at, inside, least)
     if COVERAGE >= 0:
-        counted = _in_band(band, valid, at, inside, size)
-    if CHANNELS == 4:  # most of the image counts for nothing, and is not read
-        read = (validity > 0) | counted
-        r, g, b, a = unquad(tl.load(image + 4 * at[:, None] + c, mask=read[:, None], other=0.0))
-    else:
-        a = tl.load(image + at, mask=counted, other=0.0)
+        own = band + view * size * ((size + 31) // 32)
+        counted = _in_band(own, valid, at, pixel // size, pixel % size, inside, size)
+    read = (validity > 0) | counted
+    c = tl.arange(0, 4)[None, :]
+    gr, gg, gb, ga, energy, off = none, none, none, none, none, none
+    if tl.max(read.to(tl.int32), 0) > 0:
+        if CHANNELS == 4:
+            r, g, b, a = unquad(tl.load(image + 4 * at[:, None] + c, mask=read[:, None], other=0.0))
+        else:
+            a = tl.load(image + at, mask=counted, other=0.0)
+        if COLOUR >= 0:
+            energy, gr, gg, gb = _photometric(
+                r, g, b, target, at, validity > 0, validity, too_dark, GAMMA, FLOOR, STEEP, COLOUR
+            )
+        if COVERAGE >= 0:
+            scale = breadth * tl.load(mm + view) / too_wide
+            away = (a - tl.load(masks + at, mask=counted, other=0.0)) * scale
+            value, slope = rho(away, COVERAGE)
+            off, ga = tl.where(counted, value, 0.0), tl.where(counted, slope * scale, 0.0)
+    part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
+    programs = tl.num_programs(0) * tl.num_programs(1)
     if COLOUR >= 0:
-        value, gr, gg, gb = _photometric(
-            r, g, b, target, at, validity > 0, validity, too_dark, GAMMA, FLOOR, STEEP, COLOUR
-        )
-        tl.store(colours + part, tl.sum(value, 0))
+        tl.store(colours + part, tl.sum(energy, 0))
         tl.store(colours + programs + part, tl.sum(validity, 0))
     if COVERAGE >= 0:
-        scale = breadth * tl.load(mm + at // per_view, mask=counted, other=0.0) / too_wide
-        off = a - tl.load(masks + at, mask=counted, other=0.0)
-        value, slope = rho(off * scale, COVERAGE)
-        tl.store(coverages + part, tl.sum(tl.where(counted, value, 0.0), 0))
+        tl.store(coverages + part, tl.sum(off, 0))
         tl.store(coverages + programs + part, tl.sum(tl.where(counted, 1.0, 0.0), 0))
-        ga = tl.where(counted, slope * scale, 0.0)
     if CHANNELS == 4:
         tl.store(grad + 4 * at[:, None] + c, quad(gr, gg, gb, ga), mask=inside[:, None])
     else:

@@ -51,9 +51,9 @@ class Rasterize(torch.autograd.Function):
             if len(faces):
                 _draw(points, faces, keys)
             block = width_of(128)
-            cuda_barycentric_kernels.resolve[blocks(keys.numel(), block)](
+            cuda_barycentric_kernels.resolve[(*blocks(height * width, block), len(points))](
                 points, faces, keys, triangle, barycentric, depth,
-                points.shape[1], height, width, keys.numel(), BLOCK=block,
+                points.shape[1], width, height * width, BLOCK=block,
             )  # fmt: skip
         ctx.save_for_backward(points, faces, triangle)
         ctx.mark_non_differentiable(triangle, depth)
@@ -72,10 +72,10 @@ class Rasterize(torch.autograd.Function):
         _, height, width = triangle.shape
         if triangle.numel() and len(faces):
             block = width_of(32)
-            cuda_barycentric_kernels.barycentrics_backward[blocks(triangle.numel(), RUN * block)](
+            grid = (*blocks(height * width, RUN * block), len(points))
+            cuda_barycentric_kernels.barycentrics_backward[grid](
                 points, faces, triangle, grad.contiguous(), out,
-                len(faces), points.shape[1], height, width, triangle.numel(), RUN=RUN, BLOCK=block,
-                num_warps=1,
+                points.shape[1], width, height * width, RUN=RUN, BLOCK=block, num_warps=1,
             )  # fmt: skip
         return out[..., :3], None, None, None
 

@@ -32,12 +32,13 @@ def pixel_weights(points, faces, view, f, seen, pixel, vertices, width):
 
 @kernel
 def resolve(
-    points, faces, keys, triangle, barycentric, depth, vertices, height, width, pixels,
+    points, faces, keys, triangle, barycentric, depth, vertices, width, pixels,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The z-buffer as triangle index, barycentrics and depth."""
-    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = pixel < pixels
+    """The z-buffer of view `program_id(1)` as triangle index, barycentrics and depth. pixels: of a view."""
+    own = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    view = tl.program_id(1)
+    inside, pixel = own < pixels, view.to(tl.int64) * pixels + own
     key = tl.load(keys + pixel, mask=inside, other=0x7FFFFFFFFFFFFFFF)
     seen = key != 0x7FFFFFFFFFFFFFFF
     f = tl.where(seen, key & 0xFFFFFFFF, -1).to(tl.int32)
@@ -45,9 +46,8 @@ def resolve(
     b0 = tl.zeros([BLOCK], tl.float64)
     b1, b2, z = b0, b0, b0 + float("inf")
     if tl.max(seen.to(tl.int32), 0) > 0:
-        view = pixel // (height * width)
         _, _, _, _, _, z0, q0, _, _, z1, q1, _, _, z2, q2 = pixel_weights(
-            points, faces, view, f, seen, pixel % (height * width), vertices, width
+            points, faces, view, f, seen, own, vertices, width
         )
         scale = tl.where(seen, 1.0 / tl.where(seen, q0 + q1 + q2, 1.0), 0.0)
         b0, b1, b2 = q0 * scale, q1 * scale, q2 * scale
@@ -70,32 +70,34 @@ def _add_points(to, i0, i1, i2, x0, y0, z0, x1, y1, z1, x2, y2, z2, mask):
 
 @kernel
 def barycentrics_backward(
-    points, faces, triangle, grad, out, triangles, vertices, height, width, pixels,
+    points, faces, triangle, grad, out, vertices, width, pixels,
     RUN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Add d loss / d points to `out` (V, N, 4), given d loss / d barycentric.
+    """Add d loss / d points to `out` (V, N, 4), given d loss / d barycentric of view `program_id(1)`, of so many pixels.
 
     A lane takes `RUN` pixels side by side and adds once for those of one triangle.
     """
     t = out.dtype.element_ty
-    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    view = tl.program_id(1)
+    out += view.to(tl.int64) * vertices * 4
     before = 0 * lane - 1
     r0, r1, r2 = 0 * lane, 0 * lane, 0 * lane
     sx0, sy0, sz0 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
     sx1, sy1, sz1 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
     sx2, sy2, sz2 = tl.zeros([BLOCK], t), tl.zeros([BLOCK], t), tl.zeros([BLOCK], t)
     for step in range(RUN):
-        pixel = lane * RUN + step
-        f = tl.load(triangle + pixel, mask=pixel < pixels, other=-1)
+        own = lane * RUN + step
+        pixel = view.to(tl.int64) * pixels + own
+        f = tl.load(triangle + pixel, mask=own < pixels, other=-1)
         seen = f >= 0
         g0 = tl.load(grad + 3 * pixel, mask=seen, other=0.0).to(tl.float64)
         g1 = tl.load(grad + 3 * pixel + 1, mask=seen, other=0.0).to(tl.float64)
         g2 = tl.load(grad + 3 * pixel + 2, mask=seen, other=0.0).to(tl.float64)
         seen = seen & ((g0 != 0) | (g1 != 0) | (g2 != 0))
         if tl.max(seen.to(tl.int32), 0) > 0:
-            view = pixel // (height * width)
             i0, i1, i2, x0, y0, z0, q0, x1, y1, z1, q1, x2, y2, z2, q2 = pixel_weights(
-                points, faces, view, f, seen, pixel % (height * width), vertices, width
+                points, faces, view, f, seen, own, vertices, width
             )
             total, product = tl.where(seen, q0 + q1 + q2, 1.0), z0 * z1 * z2
             both = 1.0 / (total * product)
@@ -106,7 +108,7 @@ def barycentrics_backward(
             a1 = (g1 - mean) * (z0 * z2) * over_total
             a2 = (g2 - mean) * (z0 * z1) * over_total
             # pixels that carry nothing between two of one triangle do not end its run
-            which = tl.where(seen, view * triangles + f, before)
+            which = tl.where(seen, f, before)
             new = which != before
             _add_points(
                 out, r0, r1, r2, sx0, sy0, sz0, sx1, sy1, sz1, sx2, sy2, sz2, new & (before >= 0)
@@ -120,7 +122,6 @@ def barycentrics_backward(
             sx2 = tl.where(new, 0.0, sx2) + (a1 * y0 - a0 * y1).to(t)
             sy2 = tl.where(new, 0.0, sy2) + (a0 * x1 - a1 * x0).to(t)
             sz2 = tl.where(new, 0.0, sz2) - (a2 * q2 * over_product).to(t)
-            start = vertices * view
-            r0, r1 = tl.where(new, start + i0, r0), tl.where(new, start + i1, r1)
-            r2, before = tl.where(new, start + i2, r2), which
+            r0, r1 = tl.where(new, i0, r0), tl.where(new, i1, r1)
+            r2, before = tl.where(new, i2, r2), which
     _add_points(out, r0, r1, r2, sx0, sy0, sz0, sx1, sy1, sz1, sx2, sy2, sz2, before >= 0)

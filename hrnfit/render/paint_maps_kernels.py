@@ -55,6 +55,16 @@ def _look(texels, at, right, down, s, t, hit):
 
 
 @kernel
+def _sampled(texels, u, v, hit, height, width):
+    """Three channels at a place with the derivatives of each by the fractions, behind its cell (see `_cells`)."""
+    at, right, down, s, t, free_x, free_y = _cells(u, v, height, width)
+    x, x_s, x_t = _look(texels, at, right, down, s, t, hit)
+    y, y_s, y_t = _look(texels + 1, at, right, down, s, t, hit)
+    z, z_s, z_t = _look(texels + 2, at, right, down, s, t, hit)
+    return at, right, down, s, t, free_x, free_y, x, y, z, x_s, y_s, z_s, x_t, y_t, z_t
+
+
+@kernel
 def _unit(x, y, z, TINY: tl.constexpr):
     """Unit vector and 1 over the length; zeros for what is not longer than sqrt(TINY)."""
     square = x * x + y * y + z * z
@@ -76,18 +86,14 @@ def paint_maps(
     view = tl.program_id(1).to(tl.int64)
     at = view * pixels + pixel
     hit, u, v, _, _, _, _, _, _ = _place(barycentric, triangle, uv, faces, at, inside)
-    first, right, down, s, t, _, _ = _cells(u, v, detail_height, detail_width)
     own = detail + view * detail_height * detail_width * 3
-    x, _, _ = _look(own, first, right, down, s, t, hit)
-    y, _, _ = _look(own + 1, first, right, down, s, t, hit)
-    z, _, _ = _look(own + 2, first, right, down, s, t, hit)
+    _, _, _, _, _, _, _, x, y, z, _, _, _, _, _, _ = _sampled(
+        own, u, v, hit, detail_height, detail_width
+    )
     x, y, z, _ = _unit(x, y, z, TINY)
     store3(normals, at, x, y, z, inside)
     base = light + 27 * tl.load(rows + view)
-    first, right, down, s, t, _, _ = _cells(u, v, height, width)
-    r, _, _ = _look(albedo, first, right, down, s, t, hit)
-    g, _, _ = _look(albedo + 1, first, right, down, s, t, hit)
-    b, _, _ = _look(albedo + 2, first, right, down, s, t, hit)
+    _, _, _, _, _, _, _, r, g, b, _, _, _, _, _, _ = _sampled(albedo, u, v, hit, height, width)
     r *= irradiance(base, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
     g *= irradiance(base + 1, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
     b *= irradiance(base + 2, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
@@ -107,6 +113,35 @@ def _add_texels(to, at, right, down, s, t, r, g, b, some):
     tl.atomic_add(to + right, (1 - t) * s * colour, mask=wanted, sem="relaxed")
     tl.atomic_add(to + down, t * (1 - s) * colour, mask=wanted, sem="relaxed")
     tl.atomic_add(to + right + down, t * s * colour, mask=wanted, sem="relaxed")
+
+
+@kernel
+def _by_normal(
+    base, gr, gg, gb, x, y, z, scale,
+    LINEAR: tl.constexpr, PRODUCT: tl.constexpr, ZONAL: tl.constexpr, DIFFERENCE: tl.constexpr,
+):  # fmt: skip
+    """d loss / d normal before it had unit length, given that by the shading; scale: 1 over its length."""
+    ax, ay, az = slopes(base, gr, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+    bx, by, bz = slopes(base + 1, gg, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+    cx, cy, cz = slopes(base + 2, gb, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+    nx, ny, nz = ax + bx + cx, ay + by + cy, az + bz + cz
+    along = x * nx + y * ny + z * nz
+    return (nx - along * x) * scale, (ny - along * y) * scale, (nz - along * z) * scale
+
+
+@kernel
+def _by_place(gx, gy, gz, x_s, y_s, z_s, x_t, y_t, z_t, free_x, free_y, height, width):
+    """d loss / d texture coordinates, given that by three channels and theirs by the fractions."""
+    du = tl.where(free_x, (gx * x_s + gy * y_s + gz * z_s) * width, 0.0)
+    return du, tl.where(free_y, (gx * x_t + gy * y_t + gz * z_t) * height, 0.0)
+
+
+@kernel
+def _colour(grad, at, shown):
+    """The first three of four channels."""
+    r = tl.load(grad + 4 * at, mask=shown, other=0.0)
+    g = tl.load(grad + 4 * at + 1, mask=shown, other=0.0)
+    return r, g, tl.load(grad + 4 * at + 2, mask=shown, other=0.0)
 
 
 @kernel
@@ -136,6 +171,41 @@ def _add_light(
 
 
 @kernel
+def _backward_at(
+    barycentric, triangle, uv, faces, albedo, detail, base, gr, gg, gb, at, some, inside,
+    to_barycentric, to_albedo, to_detail, height, width, detail_height, detail_width,
+    LINEAR: tl.constexpr, PRODUCT: tl.constexpr, ZONAL: tl.constexpr, DIFFERENCE: tl.constexpr,
+    TINY: tl.constexpr, PLACE: tl.constexpr, ALBEDO: tl.constexpr, DETAIL: tl.constexpr,
+):  # fmt: skip
+    """Write and add what pixels of one view give their places and texels; returns d loss / d shading, and the normals."""
+    hit, u, v, u0, v0, u1, v1, u2, v2 = _place(barycentric, triangle, uv, faces, at, some)
+    at1, right, down, s, t, free_x, free_y, x, y, z, x_s, y_s, z_s, x_t, y_t, z_t = _sampled(
+        detail, u, v, hit, detail_height, detail_width
+    )
+    x, y, z, scale = _unit(x, y, z, TINY)
+    at0, over, under, p, q, free_u, free_v, r, g, b, r_s, g_s, b_s, r_t, g_t, b_t = _sampled(
+        albedo, u, v, hit, height, width
+    )
+    ar = gr * irradiance(base, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+    ag = gg * irradiance(base + 1, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+    ab = gb * irradiance(base + 2, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+    if ALBEDO:
+        _add_texels(to_albedo, at0, over, under, p, q, ar, ag, ab, hit)
+    gr, gg, gb = gr * r, gg * g, gb * b
+    nx, ny, nz = _by_normal(base, gr, gg, gb, x, y, z, scale, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
+    if DETAIL:
+        _add_texels(to_detail, at1, right, down, s, t, nx, ny, nz, hit)
+    if PLACE:
+        du, dv = _by_place(
+            nx, ny, nz, x_s, y_s, z_s, x_t, y_t, z_t, free_x, free_y, detail_height, detail_width
+        )
+        eu, ev = _by_place(ar, ag, ab, r_s, g_s, b_s, r_t, g_t, b_t, free_u, free_v, height, width)
+        du, dv = du + eu, dv + ev
+        store3(to_barycentric, at, du * u0 + dv * v0, du * u1 + dv * v1, du * u2 + dv * v2, inside)
+    return gr, gg, gb, x, y, z
+
+
+@kernel
 def paint_maps_backward(
     barycentric, triangle, uv, faces, albedo, detail, light, rows, grad,
     to_barycentric, to_albedo, to_detail, to_light,
@@ -147,9 +217,8 @@ def paint_maps_backward(
     """Write d loss / d barycentric; add d loss / d albedo (H, W, 4), / d detail (V, h, w, 4) and / d light (G, 9, 3);
     what is wanted of these."""
     view = tl.program_id(1).to(tl.int64)
-    base = light + 27 * tl.load(rows + view)
+    base, to = light + 27 * tl.load(rows + view), to_light + 27 * tl.load(rows + view)
     start = view * detail_height * detail_width
-    own = detail + start * 3
     zero = tl.zeros([BLOCK], grad.dtype.element_ty)
     r0, r1, r2, r3, r4, r5, r6, r7, r8 = zero, zero, zero, zero, zero, zero, zero, zero, zero
     g0, g1, g2, g3, g4, g5, g6, g7, g8 = zero, zero, zero, zero, zero, zero, zero, zero, zero
@@ -157,66 +226,31 @@ def paint_maps_backward(
     begin = tl.program_id(0) * BLOCK
     while begin < pixels:  # blocks far apart, since the face lies in one piece
         pixel = begin + tl.arange(0, BLOCK)
-        inside = pixel < pixels
-        at = view * pixels + pixel
+        inside, at = pixel < pixels, view * pixels + pixel
         shown = tl.load(triangle + at, mask=inside, other=-1) >= 0
-        gr = tl.load(grad + 4 * at, mask=shown, other=0.0)
-        gg = tl.load(grad + 4 * at + 1, mask=shown, other=0.0)
-        gb = tl.load(grad + 4 * at + 2, mask=shown, other=0.0)
-        some = (gr != 0) | (gg != 0) | (gb != 0)
+        r, g, b = _colour(grad, at, shown)
+        some = (r != 0) | (g != 0) | (b != 0)
         if tl.max(some.to(tl.int32), 0) > 0:
-            hit, u, v, u0, v0, u1, v1, u2, v2 = _place(barycentric, triangle, uv, faces, at, some)
-            first, right, down, s, t, free_x, free_y = _cells(u, v, detail_height, detail_width)
-            x, x_s, x_t = _look(own, first, right, down, s, t, hit)
-            y, y_s, y_t = _look(own + 1, first, right, down, s, t, hit)
-            z, z_s, z_t = _look(own + 2, first, right, down, s, t, hit)
-            x, y, z, scale = _unit(x, y, z, TINY)
-            at0, over, under, p, q, free_u, free_v = _cells(u, v, height, width)
-            r, r_s, r_t = _look(albedo, at0, over, under, p, q, hit)
-            g, g_s, g_t = _look(albedo + 1, at0, over, under, p, q, hit)
-            b, b_s, b_t = _look(albedo + 2, at0, over, under, p, q, hit)
-            ar = gr * irradiance(base, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-            ag = gg * irradiance(base + 1, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-            ab = gb * irradiance(base + 2, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-            if ALBEDO:
-                _add_texels(to_albedo, at0, over, under, p, q, ar, ag, ab, hit)
-            gr, gg, gb = gr * r, gg * g, gb * b  # now with respect to the shading
+            r, g, b, x, y, z = _backward_at(
+                barycentric, triangle, uv, faces, albedo, detail + 3 * start, base, r, g, b, at,
+                some, inside, to_barycentric, to_albedo, to_detail + 4 * start,
+                height, width, detail_height, detail_width,
+                LINEAR, PRODUCT, ZONAL, DIFFERENCE, TINY, PLACE, ALBEDO, DETAIL,
+            )  # fmt: skip
             if LIGHT:
                 r0, r1, r2, r3, r4, r5, r6, r7, r8 = _moments(
-                    gr, x, y, z, r0, r1, r2, r3, r4, r5, r6, r7, r8
+                    r, x, y, z, r0, r1, r2, r3, r4, r5, r6, r7, r8
                 )
                 g0, g1, g2, g3, g4, g5, g6, g7, g8 = _moments(
-                    gg, x, y, z, g0, g1, g2, g3, g4, g5, g6, g7, g8
+                    g, x, y, z, g0, g1, g2, g3, g4, g5, g6, g7, g8
                 )
                 b0, b1, b2, b3, b4, b5, b6, b7, b8 = _moments(
-                    gb, x, y, z, b0, b1, b2, b3, b4, b5, b6, b7, b8
+                    b, x, y, z, b0, b1, b2, b3, b4, b5, b6, b7, b8
                 )
-            nx, ny, nz = slopes(base, gr, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-            ox, oy, oz = slopes(base + 1, gg, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-            px, py, pz = slopes(base + 2, gb, x, y, z, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
-            nx, ny, nz = nx + ox + px, ny + oy + py, nz + oz + pz
-            along = x * nx + y * ny + z * nz
-            nx, ny, nz = (
-                (nx - along * x) * scale,
-                (ny - along * y) * scale,
-                (nz - along * z) * scale,
-            )
-            if DETAIL:
-                _add_texels(to_detail + 4 * start, first, right, down, s, t, nx, ny, nz, hit)
-            if PLACE:
-                du = tl.where(free_x, (nx * x_s + ny * y_s + nz * z_s) * detail_width, 0.0)
-                dv = tl.where(free_y, (nx * x_t + ny * y_t + nz * z_t) * detail_height, 0.0)
-                du += tl.where(free_u, (ar * r_s + ag * g_s + ab * b_s) * width, 0.0)
-                dv += tl.where(free_v, (ar * r_t + ag * g_t + ab * b_t) * height, 0.0)
-                store3(
-                    to_barycentric, at,
-                    du * u0 + dv * v0, du * u1 + dv * v1, du * u2 + dv * v2, inside,
-                )  # fmt: skip
         elif PLACE:
             store3(to_barycentric, at, zero, zero, zero, inside)
         begin += tl.num_programs(0) * BLOCK
     if LIGHT:
-        to = to_light + 27 * tl.load(rows + view)
         _add_light(to, r0, r1, r2, r3, r4, r5, r6, r7, r8, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
         _add_light(to + 1, g0, g1, g2, g3, g4, g5, g6, g7, g8, LINEAR, PRODUCT, ZONAL, DIFFERENCE)
         _add_light(to + 2, b0, b1, b2, b3, b4, b5, b6, b7, b8, LINEAR, PRODUCT, ZONAL, DIFFERENCE)

@@ -135,7 +135,7 @@ def resized_map(image: Float[Tensor, "h w C"], size: int) -> Float[Tensor, "H W 
         align_corners=False,
         antialias=size < image.shape[0],
     )
-    return moved[0].movedim(0, -1)
+    return moved[0].movedim(0, -1).contiguous()  # what is added to it then is, too
 
 
 def texel_visibility(

@@ -225,3 +225,15 @@ def test_the_harmonics_of_normals(generator):
     normals = random(generator, 2, 5, 3).detach()
     constants = (LINEAR, PRODUCT, ZONAL, DIFFERENCE)
     torch.testing.assert_close(basis(normals, constants), plain_basis(normals), atol=1e-12, rtol=0)
+
+
+def test_each_blended_pair_is_listed_once():
+    points, faces = two_spheres(12, 40)
+    points, faces = points.to(DEVICE).requires_grad_(), faces.to(DEVICE)
+    raster = OURS.rasterize(points.detach(), faces, 40, 40)
+    hit = (raster.triangle >= 0)[..., None].to(points.dtype)
+    image = OURS.antialias(hit, raster, points, faces)
+    _, _, _, _, counters, listed = image.grad_fn.saved_tensors
+    found = listed[: int(counters[1])]
+    assert len(found) > 50
+    assert len(found.unique(dim=0)) == len(found) <= len(listed)
