@@ -17,7 +17,10 @@ from hrnfit.energy.shared_albedo import (
     Consensus,
     TexelViews,
 )
+from hrnfit.energy.surface_cuda import slopes_along
 from hrnfit.geometry.launched import blocks, width_of
+
+__all__ = ["agreement", "glance_at_skin", "read_skin", "slopes_along", "texel_equations"]
 
 
 def read_skin(

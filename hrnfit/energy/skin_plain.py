@@ -71,3 +71,15 @@ def texel_equations(
     """`column_blocks`: k k entries of the blocks, then the k of the gradient."""
     hessian, gradient, _ = column_blocks(columns, agreed)
     return torch.cat([hessian.flatten(1), gradient], dim=1).T
+
+
+def slopes_along(
+    jacobian: Float[Tensor, "V P 3 3"],
+    normals: Float[Tensor, "F P 3"],
+    of_view: Int[Tensor, "V"],
+    basis: Float[Tensor, "k k"],
+    shown: Int[Tensor, "V"],
+) -> Float[Tensor, "V P 3 k"]:
+    """Derivative of each view's colours along its normals, times the column of `basis` of the row it shows."""
+    along = jacobian @ normals[of_view][..., None]
+    return along * basis.T[shown].to(along)[:, None, None, :]

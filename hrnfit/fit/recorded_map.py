@@ -179,9 +179,10 @@ class MapIteration:
         """As `FreeMap.columns`, rows in `MapConstants.basis`."""
         if self.free.name == "deformation":
             return seen.jacobian
-        along = seen.jacobian @ place.normals[place.of_view][..., None]
-        own = self.constants.basis.T[self.views.row].to(along)
-        return along * own[:, None, None, :]
+        along = skin_operations(seen.jacobian.device).slopes_along
+        return along(
+            seen.jacobian, place.normals, place.of_view, self.constants.basis, self.views.row
+        )
 
     def _border_columns(
         self, leaves: Leaves, place: SkinPlace, seen: TexelViews
