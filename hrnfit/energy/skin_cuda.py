@@ -24,7 +24,7 @@ __all__ = ["agreement", "glance_at_skin", "read_skin", "slopes_along", "texel_eq
 
 
 def read_skin(
-    channels: Float[Tensor, "V S S 10"],
+    channels: Float[Tensor, "V 10 S S"],
     size: Float[Tensor, ""],
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
@@ -36,10 +36,10 @@ def read_skin(
 ) -> TexelViews:
     """`read_texels` of points of F frames (or views, see `frame`) in the head frame; the derivative is in that frame, too.
 
-    channels: of `TexelSource`, last, of which `size` px a side are the window. motion: camera from head.
+    channels: of `TexelSource`, of which `size` px a side are the window. motion: camera from head.
     compared: factor of the weights.
     """
-    V, S = channels.shape[:2]
+    V, S = len(channels), channels.shape[-1]
     P = head.shape[1]
     colour, jacobian = channels.new_empty(V, P, 3), channels.new_empty(V, P, 3, 3)
     weight = channels.new_empty(V, P)
@@ -54,7 +54,7 @@ def read_skin(
 
 
 def glance_at_skin(
-    channels: Float[Tensor, "V S S 10"],
+    channels: Float[Tensor, "V 10 S S"],
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
     frame: Int[Tensor, "V"],
@@ -62,7 +62,7 @@ def glance_at_skin(
     weight: Float[Tensor, "V P"],
 ) -> TexelViews:
     """Colours alone, with weights of an earlier look; the derivatives are zeros, which take no memory."""
-    V, S = channels.shape[:2]
+    V, S = len(channels), channels.shape[-1]
     P = head.shape[1]
     colour, empty = channels.new_empty(V, P, 3), channels.new_zeros(1)
     block = width_of(128)
@@ -103,7 +103,7 @@ def texel_equations(
     V, P, _, k = columns.shape
     out = columns.new_empty(k * k + k, P)
     wide, views = 1 << (k - 1).bit_length(), 1 << (V - 1).bit_length()
-    block = width_of(max(16, 1024 // (wide * views)))
+    block = width_of(128)
     skin_kernels.blocks[blocks(P, block)](
         columns.contiguous(), agreed.residual.contiguous(), agreed.weight.contiguous(), agreed.seen,
         out, V, P, K=k, KP=wide, VP=views, BLOCK=block,

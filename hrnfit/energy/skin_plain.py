@@ -19,7 +19,7 @@ from hrnfit.energy.shared_albedo import (
 
 
 def read_skin(
-    channels: Float[Tensor, "V S S 10"],
+    channels: Float[Tensor, "V 10 S S"],
     size: Float[Tensor, ""],
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
@@ -31,12 +31,12 @@ def read_skin(
 ) -> TexelViews:
     """`read_texels` of points of F frames (or views, see `frame`) in the head frame; the derivative is in that frame, too.
 
-    channels: of `TexelSource`, last, of which `size` px a side are the window. motion: camera from head.
+    channels: of `TexelSource`, of which `size` px a side are the window. motion: camera from head.
     compared: factor of the weights.
     """
-    S, used = channels.shape[1], int(size)
+    S, used = channels.shape[-1], int(size)
     R, t = motion[:, :, :3], motion[:, None, :, 3]
-    source = TexelSource(channels.movedim(-1, 1)[:, :, :used, :used].contiguous())
+    source = TexelSource(channels[:, :, :used, :used].contiguous())
     x_cam, normals_cam = head[frame] @ R.mT + t, normals[frame] @ R.mT
     seen = read_texels(source, K, x_cam, normals_cam, depth[:, :used, :used] if used < S else depth)
     jacobian = seen.jacobian @ R[:, None]
@@ -44,7 +44,7 @@ def read_skin(
 
 
 def glance_at_skin(
-    channels: Float[Tensor, "V S S 10"],
+    channels: Float[Tensor, "V 10 S S"],
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
     frame: Int[Tensor, "V"],
@@ -54,7 +54,7 @@ def glance_at_skin(
     """Colours, with weights of an earlier look; the derivatives are not to be used."""
     R, t = motion[:, :, :3], motion[:, None, :, 3]
     x_cam = head[frame] @ R.mT + t
-    source = TexelSource(channels.movedim(-1, 1).contiguous())
+    source = TexelSource(channels)
     return replace(read_texels(source, K, x_cam, -x_cam, None), weight=weight)
 
 

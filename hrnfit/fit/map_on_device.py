@@ -205,7 +205,7 @@ def _hold(
     *border: Tensor,
 ) -> tuple[Tensor, ...]:
     """Fields of `SkinViews`, then of `BorderTensors`."""
-    channels = encoded_windows(images.movedim(1, -1), masks, blur).movedim(1, -1).contiguous()
+    channels = encoded_windows(images.movedim(1, -1), masks, blur).contiguous()
     T_cam_world, T_world_head = pose_matrix(camera, T), pose_matrix(pose, reference)
     found = (focused(K, log_focal), T_world_head, T_cam_world @ T_world_head[frame])
     still = (x.clone() for x in (size, K, frame, row, coarse, reference, deformation))

@@ -105,7 +105,7 @@ class MapIteration:
         """The derivatives are in the head frame."""
         views, c = self.views, self.constants
         place = self._place(leaves)
-        S = views.channels.shape[1]
+        S = views.channels.shape[-1]
         depth = self.rasterizer.rasterize(place.points, c.faces, S, S).depth
         seen = skin_operations(depth.device).read_skin(
             views.channels,

@@ -24,8 +24,8 @@ from hrnfit.solve.solver import Leaves
 class SkinViews(NamedTuple):
     """What a stage does not move, as tensors: photographs' windows, cameras, the coarse face."""
 
-    channels: Float[Tensor, "V S S 10"]
-    """Of `TexelSource`, last; beyond the window nothing is seen."""
+    channels: Float[Tensor, "V 10 S S"]
+    """Of `TexelSource`; beyond the window nothing is seen."""
     size: Float[Tensor, ""]
     """Of the window, px: at most S, so that windows of nearly one size share their recordings."""
     K: Float[Tensor, "V 3 3"]
