@@ -18,7 +18,7 @@ from hrnfit.geometry.launched import blocks, width_of
 
 MOST_VIEWS = 14
 """Whose 9 harmonics each fit into one program's system of 128 unknowns."""
-PROGRAMS = 256
+PROGRAMS = 128
 """That share the texels of a sum."""
 
 
@@ -84,7 +84,7 @@ def _harmonics(
     size = (wide + 16) * wide
     parts, sums = plain.new_empty(programs, size), plain.new_empty(size, dtype=torch.float64)
     row = sums.new_empty(2, wide)
-    folding, warps = width_of(64), 8 if wide <= 64 else 16
+    folding, warps = width_of(64), 8 if wide <= 32 else 16
     for i in range(rounds):
         # the first looks are far off: a wide scale that shrinks to the one of the comparison
         last = scale * 2.0 ** (rounds - i)
