@@ -6,8 +6,6 @@ view at the chart's resolution.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,6 +13,7 @@ from torch import Tensor
 from hrnfit.energy import light_kernels
 from hrnfit.energy.shared_albedo import TexelViews
 from hrnfit.energy.texels import Texels
+from hrnfit.geometry.kept import kept_for_good
 from hrnfit.geometry.launched import blocks, width_of
 
 MOST_VIEWS = 14
@@ -84,7 +83,8 @@ def _harmonics(
     weight, light = plain.new_empty(views, count), plain.new_empty(views, 9, 3)
     size = (wide + 16) * wide
     parts, sums = plain.new_empty(programs, size), plain.new_empty(size, dtype=torch.float64)
-    folding, warps = width_of(64), 8 if wide <= 64 else 16
+    row = sums.new_empty(2, wide)
+    folding, warps = width_of(64), 8 if wide <= 32 else 16
     for i in range(rounds):
         # the first looks are far off: a wide scale that shrinks to the one of the comparison
         last = scale * 2.0 ** (rounds - i)
@@ -95,7 +95,7 @@ def _harmonics(
         light_kernels.folded[blocks(size, folding)](
             parts, sums, programs, size, GP=_padded(programs), BLOCK=folding
         )
-        light_kernels.harmonic_light[(1,)](sums, light, views, ridge, QP=wide, num_warps=warps)
+        light_kernels.harmonic_light[(1,)](sums, row, light, views, ridge, QP=wide, num_warps=warps)
     return light
 
 
@@ -112,15 +112,21 @@ def _smoothed(
     )
     width = sigma * raster.size / step
     reach = round(3 * width)
-    share = 1.0 / sum(math.exp(-(t**2) / (2.0 * width**2)) for t in range(-reach, reach + 1))
+    taps = _taps(width, reach, planes.device)
     grid = (*blocks(size * size, block), 4 * views)
     for along in (size, 1):
         out = torch.empty_like(image)
-        light_kernels.blurred[grid](
-            image, out, size, along, 1.0 / (2.0 * width**2), share, REACH=reach, BLOCK=block
-        )
+        light_kernels.blurred[grid](image, taps, out, size, along, REACH=reach, BLOCK=block)
         image = out
     return image
+
+
+@kept_for_good
+def _taps(width: float, reach: int, device: torch.device) -> Float[Tensor, "t"]:
+    """A Gaussian's weights from -reach to reach, their sum 1."""
+    at = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weights = torch.exp(-(at**2) / (2.0 * width**2))
+    return (weights / weights.sum()).to(device, torch.float32)
 
 
 def _padded(count: int) -> int:

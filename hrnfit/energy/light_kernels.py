@@ -46,34 +46,34 @@ def _harmonic(x, y, z, h: tl.constexpr):
 
 
 @kernel
-def _normal(normals, frame, motion, v, p, P, mask):
-    """Normals of texels p in the frames of cameras v."""
-    at = 3 * (tl.load(frame + v, mask=mask, other=0) * P + p)
+def _normal(normals, frame, motion, v, p, P, seen, mask):
+    """Normals of texels p in the frames of cameras v. seen: of the views alone, so that what is theirs is read once."""
+    at = 3 * (tl.load(frame + v, mask=seen, other=0) * P + p)
     x = tl.load(normals + at, mask=mask, other=0.0)
     y = tl.load(normals + at + 1, mask=mask, other=0.0)
     z = tl.load(normals + at + 2, mask=mask, other=0.0)
     M = motion + 12 * v
-    return _row(M, x, y, z, mask), _row(M + 4, x, y, z, mask), _row(M + 8, x, y, z, mask)
+    return _row(M, x, y, z, seen), _row(M + 4, x, y, z, seen), _row(M + 8, x, y, z, seen)
 
 
 @kernel
-def _row(M, x, y, z, mask):
-    a, b = tl.load(M, mask=mask, other=0.0), tl.load(M + 1, mask=mask, other=0.0)
-    return a * x + b * y + tl.load(M + 2, mask=mask, other=0.0) * z
+def _row(M, x, y, z, seen):
+    a, b = tl.load(M, mask=seen, other=0.0), tl.load(M + 1, mask=seen, other=0.0)
+    return a * x + b * y + tl.load(M + 2, mask=seen, other=0.0) * z
 
 
 @kernel
-def _lit(light, x, y, z, v, mask, c: tl.constexpr):
+def _lit(light, x, y, z, v, seen, c: tl.constexpr):
     """Harmonics of light (V, 9, 3) at normals, one channel."""
     value = tl.zeros_like(x)
     for h in tl.static_range(9):
-        value += _harmonic(x, y, z, h) * tl.load(light + 27 * v + 3 * h + c, mask=mask, other=0.0)
+        value += _harmonic(x, y, z, h) * tl.load(light + 27 * v + 3 * h + c, mask=seen, other=0.0)
     return value
 
 
 @kernel
 def _weights(
-    colour, plain, normals, frame, motion, light, weight, v, t, at, mask, P, count, inverse,
+    colour, plain, normals, frame, motion, light, weight, v, t, at, mask, V, P, count, inverse,
     FIRST: tl.constexpr,
 ):  # fmt: skip
     """Weights (VP, texels) of the next round, where two views see; `weight` (V, count): of the round before."""
@@ -82,11 +82,12 @@ def _weights(
     if not FIRST:
         last = tl.load(weight + v * count + t, mask=mask, other=0.0)
         whole = tl.maximum(tl.sum(last, axis=0), 1e-9)
-        x, y, z = _normal(normals, frame, motion, v, at, P, mask)
+        seen = v < V
+        x, y, z = _normal(normals, frame, motion, v, at, P, seen, mask)
         squared = tl.zeros_like(own)
         for c in tl.static_range(3):
             r = tl.load(colour + 3 * (v * P + at) + c, mask=mask, other=0.0)
-            r -= _lit(light, x, y, z, v, mask, c)
+            r -= _lit(light, x, y, z, v, seen, c)
             r -= (tl.sum(last * r, axis=0) / whole)[None, :]
             squared += r * r
         rest = 1.0 / (1.0 + squared * inverse)
@@ -116,7 +117,7 @@ def harmonic_sums(
         at = t * stride
         mask = (v < V) & inside[None, :]
         w = _weights(
-            colour, plain, normals, frame, motion, light, weight, v, t[None, :], at[None, :], mask, P,
+            colour, plain, normals, frame, motion, light, weight, v, t[None, :], at[None, :], mask, V, P,
             count, inverse, FIRST,
         )  # fmt: skip
         tl.debug_barrier()  # all have read the round before
@@ -124,7 +125,7 @@ def harmonic_sums(
         tl.debug_barrier()
         whole = tl.maximum(tl.sum(w, axis=0), 1e-9)
         there = (q < 9 * V) & inside[:, None]
-        x, y, z = _normal(normals, frame, motion, view, at[:, None], P, there)
+        x, y, z = _normal(normals, frame, motion, view, at[:, None], P, q < 9 * V, there)
         basis = _harmonic(x, y, z, 0)
         for h in tl.static_range(1, 9):
             basis = tl.where(harmonic == h, _harmonic(x, y, z, h), basis)
@@ -157,8 +158,8 @@ def folded(parts, out, programs, size, GP: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @kernel
-def harmonic_light(sums, light, V, ridge, QP: tl.constexpr):
-    """light (V, 9, 3) from the sums of `harmonic_sums`; not a number where the system is not definite."""
+def harmonic_light(sums, row, light, V, ridge, QP: tl.constexpr):
+    """light (V, 9, 3) from the sums of `harmonic_sums` (row: see `eliminated`); not a number where the system is not definite."""
     q, r = tl.arange(0, QP)[:, None], tl.arange(0, QP)[None, :]
     flat = tl.arange(0, QP)
     across = tl.load(sums + q * QP + r)
@@ -166,7 +167,7 @@ def harmonic_light(sums, light, V, ridge, QP: tl.constexpr):
     own = tl.load(sums + (QP + r % 9) * QP + q, mask=same, other=0.0)
     evidence = tl.maximum(tl.load(sums + (QP + 12) * QP) / V, 1e-6)
     system = own - across + tl.where(q == r, ridge * evidence, 0.0)
-    inverse = eliminated(system, 9 * V, QP)
+    inverse = eliminated(system, row, 9 * V, QP)
     for c in tl.static_range(3):
         right = tl.load(sums + (QP + 9 + c) * QP + flat)
         right = tl.where(flat < 9 * V, right, 0.0)
@@ -202,12 +203,13 @@ def disagreement(
     """
     p, v = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, VP)[:, None]
     mask = (v < V) & (p < P)[None, :]
-    x, y, z = _normal(normals, frame, motion, v, p[None, :], P, mask)
+    seen = v < V
+    x, y, z = _normal(normals, frame, motion, v, p[None, :], P, seen, mask)
     at = v * P + p[None, :]
     r, g, b = (
-        _lit(light, x, y, z, v, mask, 0),
-        _lit(light, x, y, z, v, mask, 1),
-        _lit(light, x, y, z, v, mask, 2),
+        _lit(light, x, y, z, v, seen, 0),
+        _lit(light, x, y, z, v, seen, 1),
+        _lit(light, x, y, z, v, seen, 2),
     )
     sr, sg, sb = tl.zeros_like(r), tl.zeros_like(r), tl.zeros_like(r)
     if KIND != "first":
@@ -258,9 +260,9 @@ def pooled(planes, texel, out, P, S, size, step, BLOCK: tl.constexpr):
 
 
 @kernel
-def blurred(image, out, size, along, falloff, share, REACH: tl.constexpr, BLOCK: tl.constexpr):
-    """One axis of a Gaussian blur of planes (planes, size, size), zero outside. along: step of that axis.
-    Tap t weighs share exp(-t^2 falloff)."""
+def blurred(image, taps, out, size, along, REACH: tl.constexpr, BLOCK: tl.constexpr):
+    """One axis of a convolution of planes (planes, size, size) with 2 REACH + 1 taps, zero outside. along: step of that
+    axis."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = n < size * size
     place = (n // along) % size
@@ -268,6 +270,6 @@ def blurred(image, out, size, along, falloff, share, REACH: tl.constexpr, BLOCK:
     total = tl.zeros((BLOCK,), tl.float32)
     for t in tl.static_range(-REACH, REACH + 1):
         there = inside & (place + t >= 0) & (place + t < size)
-        weight = share * tl.exp(-(t * t) * falloff)
-        total += weight * tl.load(image + plane + n + t * along, mask=there, other=0.0)
+        value = tl.load(image + plane + n + t * along, mask=there, other=0.0)
+        total += tl.load(taps + REACH + t) * value
     tl.store(out + plane + n, total, mask=inside)

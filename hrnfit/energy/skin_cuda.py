@@ -1,7 +1,6 @@
 """The shared albedo by Triton kernels: the functions of `shared_albedo.py` for a CUDA device, float32.
 
-Fixed launches, nothing read by the host. Imported only where a CUDA device is used. Both kernels that read texels round
-every operation for itself: fused ones would be others in each, and a glance shall see the colours of the look to the bit.
+Fixed launches, nothing read by the host. Imported only where a CUDA device is used.
 """
 
 from __future__ import annotations
@@ -17,11 +16,14 @@ from hrnfit.energy.shared_albedo import (
     Consensus,
     TexelViews,
 )
+from hrnfit.energy.surface_cuda import slopes_along
 from hrnfit.geometry.launched import blocks, width_of
+
+__all__ = ["agreement", "read_skin", "slopes_along", "texel_equations"]
 
 
 def read_skin(
-    channels: Float[Tensor, "V S S 10"],
+    channels: Float[Tensor, "V 10 S S"],
     size: Float[Tensor, ""],
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
@@ -33,10 +35,10 @@ def read_skin(
 ) -> TexelViews:
     """`read_texels` of points of F frames (or views, see `frame`) in the head frame; the derivative is in that frame, too.
 
-    channels: of `TexelSource`, last, of which `size` px a side are the window. motion: camera from head.
+    channels: of `TexelSource`, of which `size` px a side are the window. motion: camera from head.
     compared: factor of the weights.
     """
-    V, S = channels.shape[:2]
+    V, S = len(channels), channels.shape[-1]
     P = head.shape[1]
     colour, jacobian = channels.new_empty(V, P, 3), channels.new_empty(V, P, 3, 3)
     weight = channels.new_empty(V, P)
@@ -45,7 +47,7 @@ def read_skin(
         channels.contiguous(), K.contiguous(), motion.contiguous(), frame.contiguous(),
         head.contiguous(), normals.contiguous(), depth.contiguous(), compared.contiguous(),
         colour, jacobian, weight, P, S, size, LEAST_COSINE, OCCLUSION_MARGIN,
-        BLOCK=block, enable_fp_fusion=False,
+        BLOCK=block,
     )  # fmt: skip
     return TexelViews(colour, jacobian, weight)
 
@@ -79,7 +81,7 @@ def texel_equations(
     V, P, _, k = columns.shape
     out = columns.new_empty(k * k + k, P)
     wide, views = 1 << (k - 1).bit_length(), 1 << (V - 1).bit_length()
-    block = width_of(max(16, 1024 // (wide * views)))
+    block = width_of(128)
     skin_kernels.blocks[blocks(P, block)](
         columns.contiguous(), agreed.residual.contiguous(), agreed.weight.contiguous(), agreed.seen,
         out, V, P, K=k, KP=wide, VP=views, BLOCK=block,

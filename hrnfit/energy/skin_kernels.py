@@ -24,7 +24,7 @@ def _turned(M, x, y, z, row: tl.constexpr):
 def _tap(channels, row, column, c: tl.constexpr, S, inside):
     """One channel of a window at pixels, 0 outside."""
     there = inside & (row >= 0) & (row < S) & (column >= 0) & (column < S)
-    return tl.load(channels + (row * S + column) * 10 + c, mask=there, other=0.0)
+    return tl.load(channels + (c * S + row) * S + column, mask=there, other=0.0)
 
 
 @kernel
@@ -42,7 +42,7 @@ def read(
     P, S, size, least, margin, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """What one view, the program's second index, reads at texels: colour (V, P, 3), its derivative in
-    the head frame (V, P, 3, 3) and the weight (V, P). channels: (V, S, S, 10), of which `size` px are used."""
+    the head frame (V, P, 3, 3) and the weight (V, P). channels: (V, 10, S, S), of which `size` px are used."""
     v = tl.program_id(1)
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = p < P
@@ -159,31 +159,40 @@ def agree(
 
 
 @kernel
+def _centred(columns, at, w, whole, there, c: tl.constexpr, i: tl.constexpr, K: tl.constexpr):
+    """A column of each view less its mean over the views, one channel."""
+    value = tl.load(columns + (at * 3 + c) * K + i, mask=there, other=0.0)
+    return value - (tl.sum(w * value, axis=0) / whole)[None, :]
+
+
+@kernel
 def blocks(
     columns, residual, weight, seen, out, V, P,
     K: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gauss-Newton blocks and pulls of texels, (K K + K, P), from columns (V, P, 3, K)."""
+    """Gauss-Newton blocks and pulls of texels, (K K + K, P), from columns (V, P, 3, K). All views of a texel belong to one
+    thread: sums over them then cost no exchange."""
     # 64 bits: columns are as many as views, texels, 3 and channels together
     p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    v, a = tl.arange(0, VP)[:, None, None], tl.arange(0, KP)[None, :, None]
-    there = (v < V) & (p < P)[None, None, :]
-    at = v * P + p[None, None, :]
+    v = tl.arange(0, VP)[:, None]
+    there = (v < V) & (p < P)[None, :]
+    at = v * P + p[None, :]
     w = tl.load(weight + at, mask=there, other=0.0) * (1.0 / tl.load(seen))
     whole = tl.maximum(tl.sum(w, axis=0), 1e-12)
-    first, second = tl.arange(0, KP)[:, None, None], tl.arange(0, KP)[None, :, None]
-    gram = tl.zeros((KP, KP, BLOCK), tl.float32)
+    e = tl.arange(0, KP * KP)[:, None]
+    gram = tl.zeros((KP * KP, BLOCK), tl.float32)
+    a = tl.arange(0, KP)[:, None]
     pull = tl.zeros((KP, BLOCK), tl.float32)
     for c in tl.static_range(3):
-        own = tl.load(columns + (at * 3 + c) * K + a, mask=there & (a < K), other=0.0)
-        own = own - (tl.sum(w * own, axis=0) / whole)[None, :, :]
-        pull += tl.sum(w * own * tl.load(residual + at * 3 + c, mask=there, other=0.0), axis=0)
-        for b in tl.static_range(K):
-            other = tl.sum(tl.where(a == b, own, 0.0), axis=1)[:, None, :]
-            row = tl.sum(w * own * other, axis=0)
-            gram += tl.where(first == b, row[None, :, :], 0.0)
-    inside = (p < P)[None, None, :]
-    place = out + (first * K + second) * P + p[None, None, :]
-    tl.store(place, gram, mask=(first < K) & (second < K) & inside)
-    a = tl.arange(0, KP)[:, None]
+        r = w * tl.load(residual + at * 3 + c, mask=there, other=0.0)
+        for i in tl.static_range(K):
+            own = _centred(columns, at, w, whole, there, c, i, K)
+            pull += tl.where(a == i, tl.sum(r * own, axis=0)[None, :], 0.0)
+            gram += tl.where(e == i * KP + i, tl.sum(w * own * own, axis=0)[None, :], 0.0)
+            for j in tl.static_range(i + 1, K):
+                other = _centred(columns, at, w, whole, there, c, j, K)
+                value = tl.sum(w * own * other, axis=0)[None, :]
+                gram += tl.where((e == i * KP + j) | (e == j * KP + i), value, 0.0)
+    mask = (e // KP < K) & (e % KP < K) & (p < P)[None, :]
+    tl.store(out + ((e // KP) * K + e % KP) * P + p[None, :], gram, mask=mask)
     tl.store(out + (K * K + a) * P + p[None, :], pull, mask=(a < K) & (p < P)[None, :])

@@ -19,7 +19,7 @@ from hrnfit.energy.shared_albedo import (
 
 
 def read_skin(
-    channels: Float[Tensor, "V S S 10"],
+    channels: Float[Tensor, "V 10 S S"],
     size: Float[Tensor, ""],
     K: Float[Tensor, "V 3 3"],
     motion: Float[Tensor, "V 3 4"],
@@ -31,12 +31,12 @@ def read_skin(
 ) -> TexelViews:
     """`read_texels` of points of F frames (or views, see `frame`) in the head frame; the derivative is in that frame, too.
 
-    channels: of `TexelSource`, last, of which `size` px a side are the window. motion: camera from head.
+    channels: of `TexelSource`, of which `size` px a side are the window. motion: camera from head.
     compared: factor of the weights.
     """
-    S, used = channels.shape[1], int(size)
+    S, used = channels.shape[-1], int(size)
     R, t = motion[:, :, :3], motion[:, None, :, 3]
-    source = TexelSource(channels.movedim(-1, 1)[:, :, :used, :used].contiguous())
+    source = TexelSource(channels[:, :, :used, :used].contiguous())
     x_cam, normals_cam = head[frame] @ R.mT + t, normals[frame] @ R.mT
     seen = read_texels(source, K, x_cam, normals_cam, depth[:, :used, :used] if used < S else depth)
     jacobian = seen.jacobian @ R[:, None]
@@ -56,3 +56,15 @@ def texel_equations(
     """`column_blocks`: k k entries of the blocks, then the k of the gradient."""
     hessian, gradient, _ = column_blocks(columns, agreed)
     return torch.cat([hessian.flatten(1), gradient], dim=1).T
+
+
+def slopes_along(
+    jacobian: Float[Tensor, "V P 3 3"],
+    normals: Float[Tensor, "F P 3"],
+    of_view: Int[Tensor, "V"],
+    basis: Float[Tensor, "k k"],
+    shown: Int[Tensor, "V"],
+) -> Float[Tensor, "V P 3 k"]:
+    """Derivative of each view's colours along its normals, times the column of `basis` of the row it shows."""
+    along = jacobian @ normals[of_view][..., None]
+    return along * basis.T[shown].to(along)[:, None, None, :]

@@ -22,7 +22,7 @@ from hrnfit.fit.model_constants import map_operator, texels_of
 from hrnfit.fit.recorded_map import MapIteration
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import MOVING
-from hrnfit.fit.skin_place import SkinViews
+from hrnfit.fit.skin_place import SkinViews, focused
 from hrnfit.fit.sliding import sliding_blocks
 from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.rotation import pose_matrix
@@ -191,7 +191,7 @@ def _held(
             *border,
         )
         held = replayed(("map views", settings.blur), partial(_hold, settings.blur), inputs)
-    return SkinViews(*held[:12]), BorderTensors(*held[12:])
+    return SkinViews(*held[:13]), BorderTensors(*held[13:])
 
 
 def _hold(
@@ -202,9 +202,19 @@ def _hold(
     K: Tensor,
     T: Tensor,
     camera: Tensor,
-    *rest: Tensor,
+    frame: Tensor,
+    row: Tensor,
+    coarse: Tensor,
+    reference: Tensor,
+    deformation: Tensor,
+    pose: Tensor,
+    log_focal: Tensor,
+    *border: Tensor,
 ) -> tuple[Tensor, ...]:
     """Fields of `SkinViews`, then of `BorderTensors`."""
-    channels = encoded_windows(images.movedim(1, -1), masks, blur).movedim(1, -1).contiguous()
-    T_cam_world = pose_matrix(camera, T)
-    return channels, size.clone(), K.clone(), T_cam_world, *(x.clone() for x in rest)
+    channels = encoded_windows(images.movedim(1, -1), masks, blur).contiguous()
+    T_cam_world, T_world_head = pose_matrix(camera, T), pose_matrix(pose, reference)
+    found = (focused(K, log_focal), T_world_head, T_cam_world @ T_world_head[frame])
+    still = (x.clone() for x in (size, K, frame, row, coarse, reference, deformation))
+    size, K, *rest = still
+    return channels, size, K, T_cam_world, *rest, *found, *(x.clone() for x in border)

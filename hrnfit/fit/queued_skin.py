@@ -177,10 +177,9 @@ def _compared(
         return small_product(seen.jacobian, R[:, None]), agreed, x_cam
     from hrnfit.energy.skin_cuda import agreement, read_skin  # local: triton
 
-    channels = c.channels.permute(0, 2, 3, 1).contiguous()
-    frame, size = _frames(plan.frame, head.device), head.new_full((), channels.shape[1])
-    nothing, all_of_it = torch.zeros_like(channels[..., 0]), torch.ones_like(c.visible[0])
-    seen = read_skin(channels, size, K, motion, frame, head, head, nothing, all_of_it)
+    frame, size = _frames(plan.frame, head.device), head.new_full((), c.channels.shape[-1])
+    nothing, all_of_it = torch.zeros_like(c.channels[:, 0]), torch.ones_like(c.visible[0])
+    seen = read_skin(c.channels, size, K, motion, frame, head, head, nothing, all_of_it)
     seen = TexelViews(seen.colour, seen.jacobian, c.visible)
     return seen.jacobian, agreement(seen, c.light, plan.scale), x_cam
 

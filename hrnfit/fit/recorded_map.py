@@ -100,7 +100,7 @@ class MapIteration:
         """The derivatives are in the head frame."""
         views, c = self.views, self.constants
         place = self._place(leaves)
-        S = views.channels.shape[1]
+        S = views.channels.shape[-1]
         depth = self.rasterizer.rasterize(place.points, c.faces, S, S).depth
         seen = skin_operations(depth.device).read_skin(
             views.channels,
@@ -180,9 +180,10 @@ class MapIteration:
         """As `FreeMap.columns`, rows in `MapConstants.basis`."""
         if self.free.name == "deformation":
             return seen.jacobian
-        along = seen.jacobian @ place.normals[place.of_view][..., None]
-        own = self.constants.basis.T[self.views.row].to(along)
-        return along * own[:, None, None, :]
+        along = skin_operations(seen.jacobian.device).slopes_along
+        return along(
+            seen.jacobian, place.normals, place.of_view, self.constants.basis, self.views.row
+        )
 
     def _border_columns(
         self, leaves: Leaves, place: SkinPlace, seen: TexelViews

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.energy.light_field import light_field
+from hrnfit.energy.light_field import light_of_frames
 from hrnfit.energy.shared_albedo import TexelSource
 from hrnfit.energy.texels import Texels
 from hrnfit.fit.model_constants import chart_of, map_operator
@@ -83,5 +83,9 @@ def _look(
     )
     with torch.no_grad():
         found = seen_skin(prediction, TexelSource(channels), texels, compared)
-        light = light_field(found.seen, found.normals_cam, texels, sigma, scale)
+        motion = torch.nn.functional.pad(
+            found.R_cam_head, (0, 1)
+        )  # only its rotation turns normals
+        normals, frame = found.normals_head, sharing.frame
+        light = light_of_frames(found.seen, normals, frame, motion, texels, sigma, scale)
     return found.seen.weight, light

@@ -111,7 +111,7 @@ def restrict(
 
 @kernel
 def _swept(
-    blocks, inverse, right, x, move, out, keep, share, H, W,
+    blocks, inverse, right, x, move, out, keep, share, H: tl.constexpr, W: tl.constexpr,
     K: tl.constexpr, KP: tl.constexpr, BLOCK: tl.constexpr, KIND: tl.constexpr,
 ):  # fmt: skip
     """One level of `small` for one side, in stretches. With r = right - A x, KIND "begin": out = share D^-1 right;
@@ -140,7 +140,15 @@ def _swept(
 
 
 @kernel
-def _lowered(fine, out, fine_H, fine_W, K: tl.constexpr, KP: tl.constexpr, BLOCK: tl.constexpr):
+def _lowered(
+    fine,
+    out,
+    fine_H: tl.constexpr,
+    fine_W: tl.constexpr,
+    K: tl.constexpr,
+    KP: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """`restrict` for one side of `small`."""
     N = ((fine_H + 1) // 2) * ((fine_W + 1) // 2)
     a = tl.arange(0, KP)[:, None]
@@ -152,7 +160,16 @@ def _lowered(fine, out, fine_H, fine_W, K: tl.constexpr, KP: tl.constexpr, BLOCK
 
 
 @kernel
-def _raised(x, coarse, out, H, W, K: tl.constexpr, KP: tl.constexpr, BLOCK: tl.constexpr):
+def _raised(
+    x,
+    coarse,
+    out,
+    H: tl.constexpr,
+    W: tl.constexpr,
+    K: tl.constexpr,
+    KP: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """out = x + P coarse for one side of `small`."""
     N = H * W
     a = tl.arange(0, KP)[:, None]
@@ -177,9 +194,9 @@ def _solved(inverse, right, out, M, MP: tl.constexpr):
 
 @kernel
 def small(
-    blocks, inverse, coarsest, right, scratch, out, H, W, M, first, keep, second, first_below,
+    blocks, inverse, coarsest, right, scratch, out, M, first, keep, second, first_below,
     keep_below, second_below,
-    K: tl.constexpr, KP: tl.constexpr, LEVELS: tl.constexpr, CELLS: tl.constexpr, BLOCK: tl.constexpr,
+    H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, KP: tl.constexpr, LEVELS: tl.constexpr, CELLS: tl.constexpr, BLOCK: tl.constexpr,
     MP: tl.constexpr,
 ):  # fmt: skip
     """A cycle from its level of H x W nodes down for one side: out from `right`, both (sides, K, H, W).
@@ -196,17 +213,61 @@ def small(
     out += side * K * H * W
     for level in tl.static_range(LEVELS):
         S = (4 * CELLS - 4 * (CELLS >> (2 * level))) // 3
-        h, w = (H + (1 << level) - 1) >> level, (W + (1 << level) - 1) >> level
         A, D = blocks + 25 * K * K * S, inverse + K * K * S
         r = right if level == 0 else rights + K * S
         x, y = rights + ROOM + K * S, rights + 2 * ROOM + K * S
         a = first if level == 0 else first_below
         b, c = (keep, second) if level == 0 else (keep_below, second_below)
-        _swept(A, D, r, x, x, x, 0.0, a, h, w, K, KP, BLOCK, "begin")
-        _swept(A, D, r, x, x, y, b, c, h, w, K, KP, BLOCK, "second")
-        _swept(A, D, r, y, y, x, 0.0, 0.0, h, w, K, KP, BLOCK, "rest")
+        _swept(
+            A,
+            D,
+            r,
+            x,
+            x,
+            x,
+            0.0,
+            a,
+            ((H - 1) >> level) + 1,
+            ((W - 1) >> level) + 1,
+            K,
+            KP,
+            BLOCK,
+            "begin",
+        )
+        _swept(
+            A,
+            D,
+            r,
+            x,
+            x,
+            y,
+            b,
+            c,
+            ((H - 1) >> level) + 1,
+            ((W - 1) >> level) + 1,
+            K,
+            KP,
+            BLOCK,
+            "second",
+        )
+        _swept(
+            A,
+            D,
+            r,
+            y,
+            y,
+            x,
+            0.0,
+            0.0,
+            ((H - 1) >> level) + 1,
+            ((W - 1) >> level) + 1,
+            K,
+            KP,
+            BLOCK,
+            "rest",
+        )
         T = (4 * CELLS - (CELLS >> (2 * level))) // 3
-        _lowered(x, rights + K * T, h, w, K, KP, BLOCK)
+        _lowered(x, rights + K * T, ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK)
     if LEVELS == 0:
         _solved(coarsest, right, out, M, MP)
     else:
@@ -215,13 +276,51 @@ def small(
     for level in tl.static_range(LEVELS - 1, -1, -1):
         S = (4 * CELLS - 4 * (CELLS >> (2 * level))) // 3
         T = (4 * CELLS - (CELLS >> (2 * level))) // 3
-        h, w = (H + (1 << level) - 1) >> level, (W + (1 << level) - 1) >> level
         A, D = blocks + 25 * K * K * S, inverse + K * K * S
         r = right if level == 0 else rights + K * S
         x, y = rights + ROOM + K * S, rights + 2 * ROOM + K * S
         a = first if level == 0 else first_below
         b, c = (keep, second) if level == 0 else (keep_below, second_below)
-        _raised(y, rights + ROOM + K * T, x, h, w, K, KP, BLOCK)
-        _swept(A, D, r, x, x, y, 0.0, a, h, w, K, KP, BLOCK, "third")
+        _raised(
+            y,
+            rights + ROOM + K * T,
+            x,
+            ((H - 1) >> level) + 1,
+            ((W - 1) >> level) + 1,
+            K,
+            KP,
+            BLOCK,
+        )
+        _swept(
+            A,
+            D,
+            r,
+            x,
+            x,
+            y,
+            0.0,
+            a,
+            ((H - 1) >> level) + 1,
+            ((W - 1) >> level) + 1,
+            K,
+            KP,
+            BLOCK,
+            "third",
+        )
         end = out if level == 0 else x
-        _swept(A, D, r, y, x, end, b, c, h, w, K, KP, BLOCK, "last")
+        _swept(
+            A,
+            D,
+            r,
+            y,
+            x,
+            end,
+            b,
+            c,
+            ((H - 1) >> level) + 1,
+            ((W - 1) >> level) + 1,
+            K,
+            KP,
+            BLOCK,
+            "last",
+        )

@@ -31,7 +31,7 @@ def hierarchy(
     """`Multigrid.of(stencil.damped(damping * stiffness), ladder)`, float64."""
     k, last = stencil.blocks.shape[1], len(ladder.products)
     levels: list[CudaLevel] = []
-    large = sum(form[0].numel() > SMALL for form in ladder.forms)
+    large = sum(k * form[0].numel() > SMALL for form in ladder.forms[:-1])
     packed = stencil.form.new_empty(26, k * k * room(last + 1 - large), dtype=torch.float32)
     body, blocks = stencil, stencil.blocks
     for i, form in enumerate(ladder.forms):
@@ -101,14 +101,9 @@ def _inverse(stencil: Stencil) -> Float[Tensor, "m m"]:
     _, k, _, n, _ = stencil.blocks.shape
     m = k * n * n
     out = stencil.blocks.new_empty(m, m, dtype=torch.float32)
+    row = stencil.blocks.new_empty(2, padded(m))
     hierarchy_kernels.invert_coarsest[(1,)](
-        stencil.blocks,
-        stencil.form,
-        out,
-        n,
-        K=k,
-        REACH=reach(stencil.blocks),
-        MP=padded(m),
-        num_warps=8,
-    )
+        stencil.blocks, stencil.form, row, out, n,
+        K=k, REACH=reach(stencil.blocks), MP=padded(m), num_warps=8,
+    )  # fmt: skip
     return out

@@ -24,7 +24,7 @@ def sums_at_nodes(
     single = values.new_empty(e - pairs, D, D, dtype=torch.float64)
     block = min(width_of(max(1, min(128, 1024 // side**2))), padded(D * D))
     node_kernels.node_sums[(-(-D * D // block), e)](
-        values.contiguous(), places.contiguous(), ramps.contiguous(), paired, single,
+        values.contiguous(), places.contiguous(), paired, single,
         P, S, D, m, pairs, MP=side, BLOCK=block,
     )  # fmt: skip
     return paired, single

@@ -54,7 +54,6 @@ def test_reading_agrees_with_torch():
     x_cam = head[frame] @ R.mT + t[:, None]
     theirs = read_texels(TexelSource(channels), K, x_cam, normals[frame] @ R.mT, depth)
     motion = torch.cat([R, t[..., None]], dim=-1)
-    channels = channels.movedim(1, -1).contiguous()
     size = torch.tensor(float(S), device=DEVICE)
     place = (K, motion, frame, head)
     mine = skin_cuda.read_skin(channels, size, *place, normals, depth, compared)
