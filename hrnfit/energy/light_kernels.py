@@ -111,7 +111,8 @@ def harmonic_sums(
     across = tl.zeros((QP, QP), tl.float32)
     own = tl.zeros((16, QP), tl.float32)
     row = tl.arange(0, 16)[:, None]
-    for stretch in range(0, each):
+    stretch = 0
+    while stretch < each:
         t = (tl.program_id(0) * each + stretch) * BLOCK + tl.arange(0, BLOCK)
         inside = t < count
         at = t * stride
@@ -142,6 +143,7 @@ def harmonic_sums(
             part = tl.sum(weighted * (value - mean[:, None]), axis=0)
             own += tl.where(row == 9 + c, part[None, :], 0.0)
         own += tl.where(row == 12, tl.sum(w), 0.0)
+        stretch += 1
     parts += tl.program_id(0) * (QP + 16) * QP
     column = tl.arange(0, QP)[:, None]
     tl.store(parts + column * QP + q, across)
@@ -246,12 +248,14 @@ def pooled(planes, texel, out, P, S, size, step, BLOCK: tl.constexpr):
     i, j = n // size, n % size
     c = tl.arange(0, 4)[:, None]
     total = tl.zeros((4, BLOCK), tl.float32)
-    for k in range(0, step * step):
+    k = 0
+    while k < step * step:
         row, column = i * step + k // step, j * step + k % step
         there = inside & (row < S) & (column < S)
         p = tl.load(texel + row * S + column, mask=there, other=-1)
         mask = (p >= 0)[None, :] & (c < 4)
         total += tl.load(planes + 4 * (v * P + p)[None, :] + c, mask=mask, other=0.0)
+        k += 1
     # a window over the border is the mean of what lies inside, as of `avg_pool2d`
     count = tl.minimum(step, S - i * step) * tl.minimum(step, S - j * step)
     where = out + (4 * v + c) * size * size + n[None, :]

@@ -27,9 +27,11 @@ def pixel_widths(points, K, log_focal, out, vertices, BLOCK: tl.constexpr):
     """Mean depth of a view over its focal length, which `log_focal` corrects."""
     view = tl.program_id(0).to(tl.int64)
     depth = tl.zeros([BLOCK], points.dtype.element_ty)
-    for first in range(0, vertices, BLOCK):
+    first = 0
+    while first < vertices:
         n = first + tl.arange(0, BLOCK)
         depth += tl.load(points + (view * vertices + n) * 3 + 2, mask=n < vertices, other=0.0)
+        first += BLOCK
     focal = tl.load(K + view * 9) * tl.exp(tl.load(log_focal + view))
     tl.store(out + view, tl.sum(depth, 0) / vertices / focal)
 

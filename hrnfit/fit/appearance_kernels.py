@@ -57,7 +57,8 @@ def gather(
         whole = tl.maximum(_of_light(mass, row, g, c, V, VP, NB), 1e-9)
         spread = _of_light(missed, row, g, c, V, VP, NB) / whole + 1e-6
     total = tl.zeros((16, 16), tl.float32)
-    for start in range(n * BLOCK, count, NB * BLOCK):
+    start = n * BLOCK
+    while start < count:
         i = start + tl.arange(0, BLOCK)
         mask = i < count
         p = i * step
@@ -68,6 +69,7 @@ def gather(
             w = w / (1.0 + ratio * ratio)
         rows = tl.where((w > 0)[:, None], rows, 0.0)
         total += tl.dot(tl.trans(rows * w[:, None]), rows, input_precision="ieee")
+        start += NB * BLOCK
     own = (v * 3 + c) * NB + n
     at = wide[:, None] * 16 + wide[None, :]
     tl.store(out + own * 256 + at, total)
@@ -84,10 +86,12 @@ def solve(parts, row, light, V, ridge, NB: tl.constexpr):
     n, i = tl.arange(0, NB), tl.arange(0, 16)
     at = n[:, None, None] * 256 + i[None, :, None] * 16 + i[None, None, :]
     total = tl.zeros((16, 16), tl.float64)
-    for v in range(V):
+    v = 0
+    while v < V:
         if tl.load(row + v) == g:
             found = tl.load(parts + (v * 3 + c) * NB * 256 + at)
             total += tl.sum(found.to(tl.float64), axis=0)
+        v += 1
     down, across = i[:, None], i[None, :]
     mass = tl.sum(tl.sum(tl.where((down == 10) & (across == 10), total, 0.0), axis=1), axis=0)
     system = total / tl.maximum(mass, 1e-9)
@@ -115,13 +119,15 @@ def miss(
     wide = tl.arange(0, 16)
     g = tl.load(row + v)
     total = tl.zeros((BLOCK,), tl.float32)
-    for start in range(n * BLOCK, count, NB * BLOCK):
+    start = n * BLOCK
+    while start < count:
         i = start + tl.arange(0, BLOCK)
         mask = i < count
         p = i * step
         w = tl.load(weight + v * P + p, mask=mask, other=0.0)
         rows = _rows(colour, basis, albedo, v, c, p, P, mask, wide)
         total += tl.where(w > 0, w * tl.abs(_off(rows, light, g, c, wide)), 0.0)
+        start += NB * BLOCK
     tl.store(missed + (v * 3 + c) * NB + n, tl.sum(total, axis=0))
 
 
@@ -141,7 +147,8 @@ def ratio(
     )
     b0, b1, b2 = t0, t0, t0
     total = t0
-    for v in range(V):
+    v = 0
+    while v < V:
         g = tl.load(row + v)
         s0, s1, s2 = (
             tl.zeros((BLOCK,), tl.float32),
@@ -163,6 +170,7 @@ def ratio(
         b1 += w * s1 * s1
         b2 += w * s2 * s2
         total += w
+        v += 1
     tl.store(top + 3 * p, t0, mask=mask)
     tl.store(top + 3 * p + 1, t1, mask=mask)
     tl.store(top + 3 * p + 2, t2, mask=mask)

@@ -50,6 +50,8 @@ class _Given(NamedTuple):
     gap: Float[Tensor, "P P"]
     there: Float[Tensor, "P"]
     """1 for texels, 0 for those that are added."""
+    belief: Float[Tensor, "P"]
+    """Of `_Refit`; 1 for those that are added."""
     vertices: Float[Tensor, "T N 3"]
     normals: Float[Tensor, "T N 3"]
     faces: Int[Tensor, "F 3"]
@@ -64,12 +66,13 @@ class DeviceRounds:
         deviations: dict[str, float],
         shape: LocalShape,
         gap: Float[Tensor, "P P"],
+        belief: Float[Tensor, "P"],
         surface: tuple[Float[Tensor, "T N 3"], Float[Tensor, "T N 3"], Int[Tensor, "F 3"]],
     ) -> None:
         """shape: of the texels that are compared, float64. surface: vertices of the frames, their normals and
         triangles. deviations: of the priors."""
         self._layout, self._deviations = Layout.of(leaves), deviations
-        given = _given(shape, gap, surface)
+        given = _given(shape, gap, belief, surface)
         inputs = (*_begun(self._layout, given), *given)
         layout = self._layout
         self._key = surface_key(layout, deviations)
@@ -111,6 +114,7 @@ class DeviceRounds:
 def _given(
     shape: LocalShape,
     gap: Float[Tensor, "P P"],
+    belief: Float[Tensor, "P"],
     surface: tuple[Float[Tensor, "T N 3"], Float[Tensor, "T N 3"], Int[Tensor, "F 3"]],
 ) -> _Given:
     """Padded."""
@@ -118,10 +122,10 @@ def _given(
     mean, identity, expression = (
         pad(part, (0, 0) * (part.ndim - 1) + (0, more))[None] for part in shape
     )
-    there = pad(torch.ones_like(gap[0]), (0, more))
+    there, belief = pad(torch.ones_like(gap[0]), (0, more)), pad(belief, (0, more), value=1.0)
     vertices, normals, faces = surface
     wide = pad(gap, (0, more, 0, more))
-    return _Given(mean, identity, expression, wide, there, vertices, normals, faces.long())
+    return _Given(mean, identity, expression, wide, there, belief, vertices, normals, faces.long())
 
 
 def _begun(layout: Layout, given: _Given) -> _Now:
@@ -142,7 +146,7 @@ def _matched(layout: Layout, now: _Now, given: _Given) -> tuple[Tensor, Tensor, 
     mean = (now.across * (points - now.on_surface)).sum(-1).mean(0)
     solved = now.whitening.T @ (now.whitening @ mean)
     excess = now.begun * (mean - given.gap @ solved)
-    variance = now.noise**2 * (1.0 + (excess / (3.0 * now.noise)).square())
+    variance = now.noise**2 * (1.0 + (excess / (3.0 * now.noise)).square()) / given.belief
     found = [
         _nearest(x, vertices, normals, given.faces)
         for x, vertices, normals in zip(points, given.vertices, given.normals, strict=True)

@@ -20,7 +20,8 @@ def eliminated(A, row, M, MP: tl.constexpr):
     memory, `row` (2, MP). row: of A's type; finding rows by sums over the matrix took four times as long.
     """
     r, c = tl.arange(0, MP)[:, None], tl.arange(0, MP)[None, :]
-    for p in range(0, M):
+    p = 0
+    while p < M:
         # two places in turn: some threads still read the row of the step before
         here = row + (p % 2) * MP
         tl.store(here + c + 0 * r, A, mask=r == p)
@@ -30,4 +31,5 @@ def eliminated(A, row, M, MP: tl.constexpr):
         down = tl.where(r == p, -1.0, tl.load(here + r))
         across = tl.where(c == p, -1.0, tl.load(here + c))
         A = tl.where((r == p) | (c == p), 0.0, A) - (down * pivot) * across
+        p += 1
     return -A

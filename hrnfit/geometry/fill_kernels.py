@@ -123,10 +123,14 @@ def sweep(maps, known, used, H, W, pace, colour, K: tl.constexpr, BLOCK: tl.cons
 @kernel
 def sweeps(maps, known, used, H, W, pace, count, K: tl.constexpr, BLOCK: tl.constexpr):
     """Every sweep of a small map by one program: what its threads wrote they see behind a barrier."""
-    for _ in range(count):
+    turn = 0
+    while turn < count:
         for colour in tl.static_range(2):
-            for start in range(0, H * ((W + 1) // 2), BLOCK):
+            start = 0
+            while start < H * ((W + 1) // 2):
                 half = start + tl.arange(0, BLOCK)
                 i, inside = _of_colour(half, W, colour)
                 _swept(maps, known, used, i, inside & (i < H * W), H, W, pace, K)
+                start += BLOCK
             tl.debug_barrier()
+        turn += 1

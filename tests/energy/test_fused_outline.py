@@ -106,5 +106,6 @@ def test_the_band_is_what_is_near_the_outline_and_far_from_open_ends(size, radiu
         marks.flatten(0, 1).float(), reach, stride=1, padding=radius
     )
     outer, ends = (near > 0).unflatten(0, (2, 2))
-    found = outline_band(planes, radius)[..., None].long() >> torch.arange(32) & 1
+    band = outline_band(planes.to(DEVICE), radius).cpu()
+    found = band[..., None].long() >> torch.arange(32) & 1
     assert torch.equal(found.flatten(-2)[..., :size] > 0, outer & ~ends)

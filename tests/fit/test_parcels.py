@@ -89,6 +89,7 @@ def test_the_memory_is_sent_as_it_is_and_a_slice_without_the_rest():
     ],
     ids=["bfloat16", "gradient", "sparse", "transposed"],
 )
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch 2.11, when it unpickles one
 def test_tensors_that_are_no_array_arrive_as_well(tensor):
     found = through(tensor)
     assert (found.dtype, found.requires_grad, found.layout) == (

@@ -16,7 +16,8 @@ def test_two_rounds_are_the_hosts(frames):
     p, leaves = problem(frames)
     p._matched = False
     surface = p._heads, p._normals, p._scene.model.faces
-    rounds = DeviceRounds(leaves, p._deviations(), p._shapes[0], p._gap, surface)
+    p._belief = torch.linspace(0.1, 1.0, len(p._belief), dtype=torch.float64)
+    rounds = DeviceRounds(leaves, p._deviations(), p._shapes[0], p._gap, p._belief, surface)
     solver, bounds = LevenbergMarquardt(max_steps=4), {"expression": (0.0, 1.0)}
     here = there = leaves
     for noise in (10 * SETTINGS.noise, SETTINGS.noise):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hrnfit.fit.scene import Scene, reaching
+from hrnfit.fit.scene import MOST_WINDOWS, Scene, cut, reaching, still_around
 from tests.fit.small_scene import face, one_instant, rig, scene_of, truth_scene, views_of
 
 
@@ -80,3 +80,46 @@ def test_windows_that_reach_beyond_the_face_have_the_same_pixels(scene):
     assert torch.allclose(large.masks[:, :size, :size], small.masks, atol=1e-3)
     assert torch.allclose(large.K, small.K, rtol=1e-6)
     assert reaching(scene.boxes, 128)[1] == 128
+
+
+def test_native_windows_are_the_pixels_of_the_photographs(scene):
+    windows = scene.windows(1024)
+    boxes, side = cut(scene.boxes, 1024)
+    assert torch.equal(boxes, boxes.round())
+    whole = scene.views[1].image
+    left, top = (int(x) for x in boxes[1, :2])
+    inside = windows.inside[1]
+    rows, columns = inside.nonzero().unbind(1)
+    assert len(rows) > 0.5 * side**2
+    seen = windows.images[1][rows, columns]
+    assert torch.allclose(seen, whole[rows + top, columns + left].to(seen), atol=1e-5)
+
+
+def test_a_face_that_hardly_moves_has_the_same_pixels(scene):
+    """A hundredth of a pixel, over the edge of the next whole one: the window is shifted, not resampled."""
+    boxes = torch.tensor([[10.0, 20.0, 90.3, 100.3], [5.0, 5.0, 70.0, 70.0]])
+    (here, side), (there, beside) = cut(boxes, 512), cut(boxes + 0.36, 512)
+    assert side == beside == 81
+    assert torch.equal(here, here.round())
+    assert torch.equal(there, there.round())
+    assert torch.equal(here[:, 2:] - here[:, :2], torch.full((2, 2), 81.0))
+    assert (here - there).abs().max() <= 1.0
+    assert cut(boxes, 64) == (boxes, 64)
+
+
+def test_boxes_stay_while_the_face_is_well_inside(scene):
+    state = truth_scene()[1]
+    nudged = state.replace(pose=torch.tensor([[0.0, 0, 0, 0.2, 0, 0]]))
+    assert scene.framed(nudged) is scene
+    boxes = torch.tensor([[0.0, 0.0, 112.0, 112.0]])
+    assert still_around(boxes, boxes + 2.9, 0.06)
+    assert not still_around(boxes, boxes + 3.1, 0.06)
+    assert not still_around(boxes, boxes + torch.tensor([0.0, 0.0, 3.2, 0.0]), 0.06)
+
+
+def test_few_sizes_of_windows_are_kept(scene):
+    first = scene.windows(64)
+    for size in range(65, 65 + MOST_WINDOWS):
+        scene.windows(size)
+    assert len(scene._windows) == MOST_WINDOWS
+    assert scene.windows(64) is not first

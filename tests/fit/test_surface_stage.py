@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hrnfit.fit.scene import Scene
-from hrnfit.fit.surface_stage import SurfaceSettings, _Refit, solve_surface
+from hrnfit.fit.surface_stage import SurfaceSettings, _Refit, second_view, solve_surface
 from hrnfit.metrics import Surface
 from hrnfit.solve.block import Layout
 from hrnfit.solve.solver import Outcome
@@ -120,3 +120,22 @@ def test_leaves_are_free_together_or_not_at_all():
     scene, state = truth_scene()
     with pytest.raises(ValueError, match="free: the surface solver"):
         solve_surface(scene, state, ("identity",), SETTINGS)
+
+
+def test_what_is_seen_from_the_side_is_hardly_believed():
+    weight = torch.tensor([[1.0, 0.5, 0.0], [0.6, 0.1, 0.7], [0.2, 0.3, 0.0]])
+    assert torch.allclose(second_view(weight), torch.tensor([0.36, 0.09, 0.0]))
+    assert not second_view(weight[:1]).any()
+
+
+def test_noise_of_a_texel_grows_where_it_is_seen_from_the_side():
+    p, leaves = problem()
+    p._matched = False
+    p._belief = torch.ones_like(p._belief)
+    p.match(leaves, 0.2)
+    whole = p._variance
+    p._matched = False
+    p._belief[::2] = 0.25
+    p.match(leaves, 0.2)
+    assert torch.allclose(p._variance[::2], 4.0 * whole[::2])
+    assert torch.allclose(p._variance[1::2], whole[1::2])

@@ -59,8 +59,8 @@ def test_normals_of_a_rough_sphere_and_of_a_lone_vertex(generator):
 def test_a_vertex_of_more_triangles_than_are_taken_at_once(generator):
     """A fan of eleven around one vertex; no other has more than two."""
     rim = torch.arange(1, 12)
-    faces = torch.stack([torch.zeros_like(rim), rim, rim + 1], 1)
-    x = torch.randn(13, 3, generator=generator, dtype=torch.float64)
+    faces = torch.stack([torch.zeros_like(rim), rim, rim + 1], 1).to(DEVICE)
+    x = random(generator, 13, 3)
     check(
         lambda v: cuda_vertex_normals(v, faces),
         lambda v: gathered_vertex_normals(v, faces),

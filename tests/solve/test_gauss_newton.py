@@ -121,3 +121,35 @@ def test_nan_is_reported_and_the_last_good_state_kept():
     solution = GaussNewton(steps=20).minimize(broken, energy, zeros())
     assert solution.outcome is Outcome.NON_FINITE
     assert all(bool(torch.isfinite(leaf).all()) for leaf in solution.leaves.values())
+
+
+def wandering(values: list[float]):
+    """Energies told in turn, whatever the leaves: each proposal, then its trial."""
+    told = iter(values)
+
+    def now(leaves: dict[str, Tensor]):
+        total = torch.tensor(next(told), dtype=torch.float64)
+        return total, {"told": total}
+
+    def proposed(leaves: dict[str, Tensor]):
+        return now(leaves), lambda damping: {"row": torch.ones_like(leaves["row"])}
+
+    return proposed, now
+
+
+@pytest.mark.parametrize(("slack", "where"), [(0.0, 0.0), (0.005, 0.0), (0.02, 1.0)])
+def test_a_step_may_raise_the_energy_by_the_slack(slack, where):
+    tries = [100.0, *([101.0] * 5), 101.0] if where == 0.0 else [100.0, 101.0, 101.0]
+    proposed, now = wandering(tries)
+    solver = GaussNewton(steps=1, tolerance=0.0, slack=slack)
+    solution = solver.minimize(proposed, now, zeros("row"))
+    assert torch.equal(solution.leaves["row"], torch.full((1, 3), where))
+
+
+@pytest.mark.parametrize(("last", "where"), [(103.9, 2.0), (104.1, 0.0)])
+def test_the_last_state_stands_within_what_all_steps_may_add(last, where):
+    """Two steps of 2 %: the first state, of 100, is taken back above 104."""
+    proposed, now = wandering([100.0, 101.0, 102.0, 103.0, last])
+    solver = GaussNewton(steps=2, tolerance=0.0, slack=0.02)
+    solution = solver.minimize(proposed, now, zeros("row"))
+    assert torch.equal(solution.leaves["row"], torch.full((1, 3), where))
