@@ -103,6 +103,7 @@ def used(device: str) -> int:
 
 def memory(sizes: Sequence[int], device: str, prepared: str | None) -> dict[str, Any]:
     """Peak of single fits against `fit_bytes`, and a fit that is given less than it needs."""
+    torch.cuda.init()  # counters of a device exist only afterwards
     detector = gpu_cases.detector(prepared, sizes)
     out, free = {}, None
     for size in sizes:

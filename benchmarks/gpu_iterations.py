@@ -86,7 +86,7 @@ def gauss_newton(
     (stage,) = (s for s in recipe.stages if s.name == name)
     settings: Any = stage.settings
     iteration, key = _iteration(scene, state, stage.free, settings, deviation)
-    attempts = _Attempts(iteration, key)
+    attempts = _Attempts(iteration, key, settings.slack)
     leaves = {n: getattr(state, n) for n in iteration.names}
 
     def attempt() -> float:
