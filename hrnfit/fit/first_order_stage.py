@@ -12,7 +12,7 @@ import torch
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.energy.term import Weight
 from hrnfit.fit.appearance import fit_appearance, with_albedo
-from hrnfit.fit.map_on_device import recordable
+from hrnfit.fit.recordable import recordable
 from hrnfit.fit.recorded_stage import StageTerms, named_energy
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.terms import TERMS, make_term

@@ -47,7 +47,7 @@ class FitProcess:
         with _uninterrupted():
             self._process.start()
         theirs.close()
-        self._busy = False
+        self._busy = True  # until it has answered to what opens it
 
     @property
     def usable(self) -> bool:

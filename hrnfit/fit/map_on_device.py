@@ -24,7 +24,6 @@ from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import MOVING
 from hrnfit.fit.skin_place import SkinViews, focused
 from hrnfit.fit.sliding import sliding_blocks
-from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.geometry.rotation import pose_matrix
 from hrnfit.solve.gauss_newton import GaussNewton, accepted
 from hrnfit.solve.loop import Evaluated, Progress
@@ -34,15 +33,6 @@ from hrnfit.state import FaceState
 
 WINDOW_STEP = 64
 """Windows are extended to multiples of so many px: their size follows the face, recordings want few sizes."""
-
-
-def recordable(scene: Scene) -> bool:
-    """Whether stages of this scene run as recordings: on CUDA in float32, with a renderer that can be recorded."""
-    if not has_kernels(scene.device) or scene.model.uv.dtype != torch.float32:
-        return False
-    from hrnfit.render.cuda import CudaRasterizer  # local: triton
-
-    return isinstance(scene.rasterizer, CudaRasterizer)
 
 
 def solve_map_recorded(

@@ -17,8 +17,9 @@ from torch import Tensor
 from hrnfit.energy.shared_albedo import column_blocks
 from hrnfit.fit.free_map import FreeMap, heights
 from hrnfit.fit.map_border import MapBorder
-from hrnfit.fit.map_on_device import recordable, solve_map_recorded
+from hrnfit.fit.map_on_device import solve_map_recorded
 from hrnfit.fit.map_settings import LIMITS, MapSettings
+from hrnfit.fit.recordable import recordable
 from hrnfit.fit.scene import Scene
 from hrnfit.fit.shared_skin import SharedSkin, SkinLook
 from hrnfit.fit.sliding import sliding_blocks, sliding_matrix

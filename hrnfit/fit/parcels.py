@@ -70,6 +70,7 @@ def send(connection: Connection, parcel: Parcel) -> None:
         connection.send_bytes(pickle.dumps((parcel.content, sizes, memory is not None)))
         if memory is not None:
             reduction.send_handle(connection, memory.fileno(), None)
+            os.set_blocking(connection.fileno(), True)  # `socket.setdefaulttimeout` reaches it, too
             return
     for buffer in parcel.buffers:
         connection.send_bytes(buffer)
@@ -81,7 +82,9 @@ def receive(connection: Connection) -> Parcel:
     # memory of our own: tensors must be able to write there, and a mapping would keep its descriptor
     buffers = tuple(np.empty(size, np.uint8).data for size in sizes)
     if through_memory:
-        with open(reduction.recv_handle(connection), "rb") as memory:
+        handle = reduction.recv_handle(connection)
+        os.set_blocking(connection.fileno(), True)
+        with open(handle, "rb") as memory:
             for buffer in buffers:
                 memory.readinto(buffer)
     else:

@@ -84,14 +84,17 @@ class Scene:
         if self.boxes is None:
             raise ValueError("scene: frame the face before asking for windows")
         boxes, side = cut(self.boxes, size)
-        if side not in self._windows:
+        key = (
+            side if side == size else side + 1
+        )  # windows of as many px that are not resampled are others
+        if key not in self._windows:
             while len(self._windows) >= MOST_WINDOWS:
                 self._windows.pop(next(iter(self._windows)))
             wide = reaching(boxes, side) if self.device.type == "cuda" and side < size else None
-            self._windows[side] = self.photographs.windows(
+            self._windows[key] = self.photographs.windows(
                 *(wide or (boxes, side)), self.model.uv.dtype
             )
-        return self._windows[side]
+        return self._windows[key]
 
     @property
     def photographs(self) -> WindowSource:
@@ -127,11 +130,9 @@ class Scene:
         return replace(camera, K=K, T_cam_world=T.to(camera.T_cam_world))
 
     def framed(self, state: FaceState, margin: float = 0.06) -> Scene:
-        """The same scene with windows around the face as it projects now; itself, where they still are."""
+        """The same scene with windows around the face as it projects now."""
         boxes = projected_boxes(self.model, state, self.sharing, self.photographs, margin)
         check_boxes(boxes)
-        if self.boxes is not None and still_around(self.boxes, boxes, margin):
-            return self
         return replace(self, boxes=boxes, _windows={})
 
     def world(self, state: FaceState) -> Float[Tensor, "T N 3"]:
@@ -141,12 +142,6 @@ class Scene:
 
 def _are_same(some: tuple[View, ...], others: tuple[View, ...]) -> bool:
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
-
-
-def still_around(boxes: Float[Tensor, "V 4"], wanted: Float[Tensor, "V 4"], margin: float) -> bool:
-    """Whether boxes that frame a face with a margin (share of its extent) are off by less than half of that."""
-    extent = (wanted[:, 2:] - wanted[:, :2]).amax(1, keepdim=True) / (1.0 + 2.0 * margin)
-    return bool(((boxes - wanted).abs() < 0.5 * margin * extent).all())
 
 
 def cut(boxes: Float[Tensor, "V 4"], size: int) -> tuple[Float[Tensor, "V 4"], int]:

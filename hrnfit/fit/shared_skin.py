@@ -25,6 +25,7 @@ from hrnfit.energy.shared_albedo import (
     texel_source,
 )
 from hrnfit.energy.texels import Texels
+from hrnfit.fit.recordable import recordable
 from hrnfit.fit.scene import Scene
 from hrnfit.geometry.mesh import vertex_normals
 from hrnfit.geometry.rotation import left_jacobian, skew
@@ -163,7 +164,8 @@ class SharedSkin:
     def refreshed(self, state: FaceState) -> Float[Tensor, "V P"]:
         """Look at a state and `relight`; who sees what. On a GPU by one recording, for linear models."""
         s, scene = self._settings, self._scene
-        if s.offset <= 0 or not (records(scene.device) and scene.model.shape_is_linear):
+        recorded = records(scene.device) and recordable(scene) and scene.model.shape_is_linear
+        if s.offset <= 0 or not recorded:
             return self.relight(self.look(state)).seen.weight
         from hrnfit.fit.recorded_skin import recorded_look  # local: it imports this module
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from hrnfit.fit.face_place import landmark_distances
-from hrnfit.fit.scene import Scene, cut
+from hrnfit.fit.scene import Scene
 from hrnfit.observe.observation import View
 from hrnfit.prediction import Prediction
 from hrnfit.state import FaceState
@@ -31,9 +31,7 @@ def landmark_errors(scene: Scene, prediction: Prediction) -> dict[str, float]:
     known = (scene.model.landmarks[scheme].triangles >= 0).to(offset)
     weight = windows.landmark_confidence * known
     mean = (weight * offset.square().sum(-1)).sum(1) / weight.sum(1).clamp_min(1e-9)
-    # the windows may reach beyond the boxes
-    cut_out, side = cut(boxes, windows.size)
-    scale = (cut_out[:, 2] - cut_out[:, 0]).to(offset) / side
+    scale = scene.photographs.K[:, 0, 0].to(offset) / windows.K[:, 0, 0]
     errors = (mean.sqrt() * scale).tolist()
     named = zip(scene.views, errors, strict=True)
     return {view.name: error for view, error in named if view.landmarks is not None}

@@ -33,7 +33,9 @@ def device_poses(
     tangents: Float[Tensor, "*B 6"], references: Float[Tensor, "*B 4 4"], below: float
 ) -> Float[Tensor, "*B 4 4"]:
     """`pose_matrix`."""
-    tangents, references = tangents.contiguous(), references.contiguous()
+    batch = torch.broadcast_shapes(tangents.shape[:-1], references.shape[:-2])
+    tangents = tangents.expand(*batch, 6).contiguous()
+    references = references.expand(*batch, 4, 4).contiguous()
     out = torch.empty_like(references)
     count = tangents.numel() // 6
     if count:

@@ -124,7 +124,7 @@ class _Proposed:
 
 def accepted(now: float, before: float, slack: float) -> bool:
     """Whether a step from an energy to another counts as one that lowers it; see `GaussNewton.slack`."""
-    return now < before + slack * abs(before)
+    return now < before or now - before < slack * abs(before)
 
 
 def moved(

@@ -134,7 +134,8 @@ class _Run:
         )
         if finite:
             self.energies.append(value)
-        stands = value <= self.best_energy + slack * abs(self.best_energy)
+        above = value - self.best_energy
+        stands = above <= 0 or above <= slack * abs(self.best_energy)
         final = self.leaves if finite and stands else self.best
         if not finite and outcome is Outcome.MAX_STEPS:
             outcome = Outcome.NON_FINITE

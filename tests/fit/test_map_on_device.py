@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hrnfit.fit.map_on_device import recordable, solve_map_recorded
+from hrnfit.fit.map_on_device import solve_map_recorded
 from hrnfit.fit.map_settings import MapSettings
 from hrnfit.fit.map_stage import solve_map
 from hrnfit.fit.model_constants import model_on
+from hrnfit.fit.recordable import recordable
 from hrnfit.geometry import device_kernels
 from hrnfit.render.backend import rasterizer
 from hrnfit.render.reference import ReferenceRasterizer

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hrnfit.fit.scene import MOST_WINDOWS, Scene, cut, reaching, still_around
+from hrnfit.fit.scene import MOST_WINDOWS, Scene, cut, reaching
 from tests.fit.small_scene import face, one_instant, rig, scene_of, truth_scene, views_of
 
 
@@ -107,14 +107,14 @@ def test_a_face_that_hardly_moves_has_the_same_pixels(scene):
     assert cut(boxes, 64) == (boxes, 64)
 
 
-def test_boxes_stay_while_the_face_is_well_inside(scene):
-    state = truth_scene()[1]
-    nudged = state.replace(pose=torch.tensor([[0.0, 0, 0, 0.2, 0, 0]]))
-    assert scene.framed(nudged) is scene
-    boxes = torch.tensor([[0.0, 0.0, 112.0, 112.0]])
-    assert still_around(boxes, boxes + 2.9, 0.06)
-    assert not still_around(boxes, boxes + 3.1, 0.06)
-    assert not still_around(boxes, boxes + torch.tensor([0.0, 0.0, 3.2, 0.0]), 0.06)
+def test_windows_of_as_many_pixels_are_told_apart(scene):
+    """Resampled ones of the native size, and the photographs' own pixels."""
+    native = scene.windows(1024)
+    resampled = scene.windows(native.size)
+    assert resampled.size == native.size
+    assert not torch.equal(resampled.K, native.K)
+    assert scene.windows(1024) is native
+    assert scene.windows(native.size) is resampled
 
 
 def test_few_sizes_of_windows_are_kept(scene):
