@@ -89,12 +89,11 @@ class BatchProcesses:
         missing = [i for i, p in enumerate(self._slots) if p is None or not p.usable]
         try:
             # all first: each reads only once it has imported torch, and a model is more than a pipe holds
-            for i in missing:
-                self._start(i)
-            for i in missing:
-                self._slot(i).send(self._opening)
-            for i in missing:
-                self._slot(i).answer()
+            started = [self._start(i) for i in missing]
+            for process in started:
+                process.send(self._opening)
+            for process in started:
+                process.answer()
         except ProcessEndedError as error:
             raise RuntimeError(
                 f"processes: one {error} while it was started (what it said stands above); {GUARD}"
@@ -117,18 +116,18 @@ class BatchProcesses:
         with self._lock:
             slot = min(self._idle)
             self._idle.remove(slot)
+        process = self._slots[slot]
         try:
-            process = self._slots[slot]
             if process is None or not process.usable:
-                self._start(slot)
-                self._slot(slot).send(self._opening)
-                self._slot(slot).answer()
-            yield self._slot(slot)
+                process = self._start(slot)
+                process.send(self._opening)
+                process.answer()
+            yield process
         finally:
-            left = self._slots[slot]
-            if left is not None and not left.usable:
-                self._slots[slot] = None
-                left.end()
+            if process is not None and not process.usable:
+                process.end()
+                if self._slots[slot] is process:  # the next batch may have replaced it
+                    self._slots[slot] = None
             with self._lock:
                 self._idle.add(slot)
 
@@ -143,16 +142,13 @@ class BatchProcesses:
             if process.usable:
                 process.ask(GiveBack(str(device)))
 
-    def _start(self, slot: int) -> None:
+    def _start(self, slot: int) -> FitProcess:
         """A new process, which waits for the model."""
         before = self._slots[slot]
         if before is not None:
             before.end()
-        self._slots[slot] = FitProcess(slot, self._threads, self.model)
-
-    def _slot(self, slot: int) -> FitProcess:
-        process = self._slots[slot]
-        assert process is not None
+        process = FitProcess(slot, self._threads, self.model)
+        self._slots[slot] = process
         return process
 
     def _started(self) -> list[FitProcess]:

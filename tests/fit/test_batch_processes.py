@@ -158,6 +158,28 @@ def test_a_subject_that_cannot_be_sent_is_its_own_error(pool):
         run(pool, [odd], on_error="raise")
 
 
+def test_a_process_that_follows_one_still_being_left_stays():
+    """A batch that was ended leaves its processes while the next one already completes the set."""
+    pool = hrnfit.BatchProcesses(1, model=face(), device="cpu")
+    made: list[Any] = []
+
+    class Left:
+        usable = False
+
+        def end(self) -> None:
+            made.append(self)
+
+    mine, next_one = Left(), Left()
+    mine.usable = True
+    pool._slots[0] = mine  # type: ignore[assignment]
+    with pool.lent() as lent:
+        assert lent is mine
+        pool._slots[0] = next_one  # type: ignore[assignment]
+        mine.usable = False
+    assert made == [mine]
+    assert pool._slots[0] is next_one
+
+
 def test_all_processes_start_before_the_first_is_given_the_model(monkeypatch):
     """Each imports torch for seconds before it reads what it is sent."""
     told: list[str] = []
