@@ -219,53 +219,17 @@ def small(
         a = first if level == 0 else first_below
         b, c = (keep, second) if level == 0 else (keep_below, second_below)
         _swept(
-            A,
-            D,
-            r,
-            x,
-            x,
-            x,
-            0.0,
-            a,
-            ((H - 1) >> level) + 1,
-            ((W - 1) >> level) + 1,
-            K,
-            KP,
-            BLOCK,
-            "begin",
-        )
+            A, D, r, x, x, x, 0.0, a,
+            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "begin",
+        )  # fmt: skip
         _swept(
-            A,
-            D,
-            r,
-            x,
-            x,
-            y,
-            b,
-            c,
-            ((H - 1) >> level) + 1,
-            ((W - 1) >> level) + 1,
-            K,
-            KP,
-            BLOCK,
-            "second",
-        )
+            A, D, r, x, x, y, b, c,
+            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "second",
+        )  # fmt: skip
         _swept(
-            A,
-            D,
-            r,
-            y,
-            y,
-            x,
-            0.0,
-            0.0,
-            ((H - 1) >> level) + 1,
-            ((W - 1) >> level) + 1,
-            K,
-            KP,
-            BLOCK,
-            "rest",
-        )
+            A, D, r, y, y, x, 0.0, 0.0,
+            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "rest",
+        )  # fmt: skip
         T = (4 * CELLS - (CELLS >> (2 * level))) // 3
         _lowered(x, rights + K * T, ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK)
     if LEVELS == 0:
@@ -282,45 +246,15 @@ def small(
         a = first if level == 0 else first_below
         b, c = (keep, second) if level == 0 else (keep_below, second_below)
         _raised(
-            y,
-            rights + ROOM + K * T,
-            x,
-            ((H - 1) >> level) + 1,
-            ((W - 1) >> level) + 1,
-            K,
-            KP,
-            BLOCK,
-        )
+            y, rights + ROOM + K * T, x,
+            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK,
+        )  # fmt: skip
         _swept(
-            A,
-            D,
-            r,
-            x,
-            x,
-            y,
-            0.0,
-            a,
-            ((H - 1) >> level) + 1,
-            ((W - 1) >> level) + 1,
-            K,
-            KP,
-            BLOCK,
-            "third",
-        )
+            A, D, r, x, x, y, 0.0, a,
+            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "third",
+        )  # fmt: skip
         end = out if level == 0 else x
         _swept(
-            A,
-            D,
-            r,
-            y,
-            x,
-            end,
-            b,
-            c,
-            ((H - 1) >> level) + 1,
-            ((W - 1) >> level) + 1,
-            K,
-            KP,
-            BLOCK,
-            "last",
-        )
+            A, D, r, y, x, end, b, c,
+            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "last",
+        )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -11,12 +14,14 @@ from hrnfit.energy.contour import NearestContour, edges_of_views, mm_per_pixel
 from hrnfit.energy.fused_total import Weighted, fused_total
 from hrnfit.energy.fused_views import (
     Outlined,
+    Photographed,
     contour_group,
     outline_band,
     outline_of,
     seen_group,
 )
 from hrnfit.energy.occluding import silhouette, uncovered
+from hrnfit.energy.photometric import Photometric
 from hrnfit.energy.silhouette import Silhouette
 from hrnfit.energy.term import reduce
 from hrnfit.geometry.launched import INTERPRETED
@@ -92,6 +97,42 @@ def test_silhouette_energy_and_gradient(kept):
     assert plain.item() > 0.1
     assert torch.allclose(fused, plain, rtol=1e-5)
     assert torch.allclose(by_fused, by_plain, rtol=1e-4, atol=1e-9)
+
+
+def test_colour_and_coverage_of_one_image_together(generator):
+    """As in a stage: four channels, both terms, factors and kernels of their own."""
+    term, radius = Silhouette(band=0.05), round(0.05 * SIZE)
+    scene, views, mm = seen()
+
+    def random(channels: int) -> torch.Tensor:
+        return torch.rand(1, SIZE, SIZE, channels, generator=generator).to(DEVICE)
+
+    views = replace(views, images=random(3).to(views.images))
+    image, normals = (
+        random(4).requires_grad_(),
+        torch.nn.functional.normalize(random(3) - 0.5, dim=-1),
+    )
+    scene.image, scene.coverage, scene.normals = image[..., :3], image[..., 3], normals
+    scene.projection = SimpleNamespace(T_cam_world=views.T_cam_world)
+    light = reduce(Photometric(least_cosine=0.1).residuals(scene, views), "abs")
+    edge = reduce(term.residuals(scene, views), "huber")
+    (by_plain,) = torch.autograd.grad(0.7 * light + 1.3 * edge, image)
+    band = outline_band(
+        outline_of(scene.points, scene.model.faces, scene.raster.triangle)[1], radius
+    )
+    shaded = Photographed(views.images, normals, scene.raster.triangle, views.T_cam_world, 0.1)
+    outlined = Outlined(band, edges_of_views(views)[0].valid, mm, radius)
+    colour, coverage = (
+        (Weighted("light", "abs", 0.7), shaded),
+        (Weighted("edge", "huber", 1.3), outlined),
+    )
+    total, energies = fused_total([seen_group(image, views.masks, colour, coverage)])
+    (by_fused,) = torch.autograd.grad(total, image)
+    assert torch.allclose(energies["light"], light.to(total), rtol=1e-5)
+    assert torch.allclose(energies["edge"], edge.to(total), rtol=1e-5)
+    assert light.item() > 0.05
+    assert edge.item() > 0.05
+    assert torch.allclose(by_fused, by_plain, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize(("size", "radius"), [(40, 3), (100, 40)])

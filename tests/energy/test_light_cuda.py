@@ -12,8 +12,10 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 
-from hrnfit.energy.light_cuda import light_field_cuda
-from hrnfit.energy.light_field import MOST_TEXELS, RIDGE, light_field
+from hrnfit.energy import light_cuda
+from hrnfit.energy import light_field as module
+from hrnfit.energy.light_cuda import MOST_VIEWS, has_light, light_field_cuda
+from hrnfit.energy.light_field import RIDGE, light_field
 from hrnfit.energy.shared_albedo import TexelViews
 from hrnfit.energy.texels import Texels
 from hrnfit.geometry.rotation import rotation_exp
@@ -43,8 +45,19 @@ def scene(views: int) -> tuple[TexelViews, torch.Tensor, torch.Tensor, torch.Ten
     return seen, normals.to(DEVICE), torch.arange(views) % 2, motion.to(DEVICE), raster
 
 
-@pytest.mark.parametrize(("views", "sigma", "most"), [(3, 0.1, MOST_TEXELS), (5, 0.3, MOST_TEXELS)])
-def test_the_field_of_kernels_is_that_of_torch(views, sigma, most):
+@pytest.mark.parametrize(
+    ("views", "sigma", "most", "programs"),
+    [
+        (2, 0.1, 12_000, 128),
+        (3, 0.1, 12_000, 2),  # several stretches of texels for each
+        (3, 0.1, 100, 128),  # every third texel alone
+        (5, 0.3, 12_000, 128),
+        (14, 0.1, 100, 2),
+    ],
+)
+def test_the_field_of_kernels_is_that_of_torch(monkeypatch, views, sigma, most, programs):
+    monkeypatch.setattr(module, "MOST_TEXELS", most)
+    monkeypatch.setattr(light_cuda, "PROGRAMS", programs)
     seen, normals, frame, motion, raster = scene(views)
     in_cameras = normals[frame] @ motion[:, :, :3].mT
     theirs = light_field(seen, in_cameras, raster, sigma, 0.6)
@@ -53,3 +66,8 @@ def test_the_field_of_kernels_is_that_of_torch(views, sigma, most):
     )
     assert float(theirs.abs().max()) > 0.5
     assert torch.allclose(mine, theirs, atol=1e-4)
+
+
+def test_more_views_than_the_kernels_take_are_left_to_torch():
+    assert has_light(scene(MOST_VIEWS)[0])
+    assert not has_light(scene(MOST_VIEWS + 1)[0])

@@ -158,6 +158,14 @@ def test_a_subject_that_cannot_be_sent_is_its_own_error(pool):
         run(pool, [odd], on_error="raise")
 
 
+def test_a_process_that_was_not_given_the_model_is_not_lent():
+    process = FitProcess(0, 1, face())
+    try:
+        assert not process.usable
+    finally:
+        process.end()
+
+
 def test_a_process_that_follows_one_still_being_left_stays():
     """A batch that was ended leaves its processes while the next one already completes the set."""
     pool = hrnfit.BatchProcesses(1, model=face(), device="cpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import socket
 import threading
 from functools import partial
 from types import SimpleNamespace
@@ -68,6 +69,22 @@ def test_nobody_waits_for_the_reader_of_large_buffers_and_no_descriptor_stays():
     found = [opened(receive(there)) for _ in sent]
     assert [float(tensor.mean()) for tensor in found] == [0.0, 1.0, 2.0]
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_default_timeout_of_sockets_is_none_of_its_business(way):
+    """Handing over a descriptor opens the connection as a socket, which would take that timeout for good."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(5.0)
+    try:
+        here, there = multiprocessing.Pipe()
+        sender = threading.Thread(target=send, args=(here, packed(torch.ones(400_000))))
+        sender.start()
+        assert float(opened(receive(there)).sum()) == 400_000
+        sender.join()
+        assert os.get_blocking(here.fileno())
+        assert os.get_blocking(there.fileno())
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def test_the_memory_is_sent_as_it_is_and_a_slice_without_the_rest():

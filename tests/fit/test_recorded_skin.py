@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from hrnfit.fit import recorded_skin, shared_skin
 from hrnfit.fit.recorded_skin import recorded_look
 from hrnfit.fit.shared_skin import SharedSkin
 from hrnfit.fit.surface_stage import SurfaceSettings
@@ -29,3 +31,15 @@ def test_refreshing_keeps_the_light():
     assert torch.equal(one.refreshed(state), other.look(state).seen.weight)
     other.relight(other.look(state))
     assert torch.equal(one.light, other.light)
+
+
+def test_renderers_that_look_at_values_are_not_recorded(monkeypatch):
+    """A recording of theirs would fail: the look and its light are computed as on the CPU."""
+    monkeypatch.setattr(shared_skin, "records", lambda device: True)
+    monkeypatch.setattr(recorded_skin, "recorded_look", None)
+    scene, state = truth_scene()
+    skin = SharedSkin(scene, SETTINGS)
+    assert bool(skin.refreshed(state).any())
+    monkeypatch.setattr(shared_skin, "recordable", lambda scene: True)
+    with pytest.raises(TypeError, match="not callable"):
+        skin.refreshed(state)

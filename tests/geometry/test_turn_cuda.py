@@ -32,7 +32,9 @@ def test_turns(generator, dtype):
 
 
 def test_poses(generator):
-    tangent = torch.cat([vectors(generator), torch.randn(2, 4, 3, dtype=F64)], -1)
+    tangent = torch.cat(
+        [vectors(generator), torch.randn(2, 4, 3, dtype=F64, generator=generator)], -1
+    )
     reference = pose_matrix(
         torch.randn(2, 4, 6, dtype=F64, generator=generator),
         torch.eye(4, dtype=F64).expand(2, 4, 4, 4),
