@@ -84,9 +84,8 @@ class Scene:
         if self.boxes is None:
             raise ValueError("scene: frame the face before asking for windows")
         boxes, side = cut(self.boxes, size)
-        key = (
-            side if side == size else side + 1
-        )  # windows of as many px that are not resampled are others
+        # windows of as many pixels, resampled because they were asked for, are others
+        key = side if side == size else side + 1
         if key not in self._windows:
             while len(self._windows) >= MOST_WINDOWS:
                 self._windows.pop(next(iter(self._windows)))
