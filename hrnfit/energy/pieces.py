@@ -1,11 +1,14 @@
 """Work over many texels of many views in pieces, so that what it needs besides its result stays bounded.
 
-The size of a piece is a constant: results do not depend on how much memory happens to be free.
+The size of a piece is a constant, or an eighth of it where memory was short (`fit/fallback.py`): sums then run in
+another order, and nothing else of a result depends on how much memory happens to be free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from torch import Tensor
 
@@ -17,10 +20,29 @@ PIXELS_AT_ONCE = 2**23
 1024 px is one piece."""
 
 
+class _Share(threading.local):
+    parts = 1
+    """Of a piece; 8 in small pieces."""
+
+
+_share = _Share()
+
+
+@contextmanager
+def in_small_pieces() -> Generator[None]:
+    """Within it this thread's pieces are an eighth: for a device that is short of memory."""
+    before, _share.parts = _share.parts, 8
+    try:
+        yield
+    finally:
+        _share.parts = before
+
+
 def pieces(views: int, count: int, at_once: int | None = None) -> list[slice]:
     """Ranges of `count` items such that each times `views` is at most `at_once` (`AT_ONCE`), of equal length but
     the last; at least one item each."""
-    most = max(1, (AT_ONCE if at_once is None else at_once) // max(views, 1))
+    allowed = (AT_ONCE if at_once is None else at_once) // _share.parts
+    most = max(1, allowed // max(views, 1))
     number = max(1, -(-count // most))
     length = max(1, -(-count // number))
     return [slice(i, min(i + length, count)) for i in range(0, max(count, 1), length)]

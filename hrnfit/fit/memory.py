@@ -4,7 +4,8 @@ The bound, in bytes, for V views in windows of S px and R x R texels of the char
 
     BASE + model + photographs + sum over stages (KEPT_PIXEL V S^2 + KEPT_TEXEL V R^2) + the largest piece of work
 
-Stages keep windows and recordings for the next subject, so they add up; what they work with is given back, so only
+A surface stage keeps KEPT_PAIR bytes for every pair of its texels, a coefficient stage works with 24 for each texel and
+coefficient. Stages keep windows and recordings for the next subject, so they add up; what they work with is given back, so only
 the largest counts: that of a stage, WORK_PIXEL V S^2 + WORK_TEXEL V R^2, or of the appearance at A x A texels,
 WORK_ALBEDO V A^2. Charts count as if they filled their square; they fill 60 to 80 %. Photographs are never allowed more
 than a share of the GPU (`observe/window_source.py`).
@@ -69,6 +70,10 @@ KEPT_PIXEL = 74
 """Of each view's window in a stage: colour and mask twice (17 and 17), and ten encoded channels (40)."""
 KEPT_TEXEL = 48
 """Of each view's texels in a stage: its light, and what two recordings pass to each other."""
+KEPT_PAIR = 40
+"""Of each pair of texels of a surface stage: the gap and what rounds pass to each other, five float64."""
+CHART_SHARE = 0.8
+"""Of the square that a chart fills at most, where pairs of its texels count."""
 WORK_PIXEL = 100
 """Raster and depth; with Adam, what a differentiated image keeps."""
 WORK_TEXEL = 300
@@ -96,11 +101,15 @@ def fit_bytes(
         photographs = min(photographs, int(MOST_OF_DEVICE * device_bytes))
     stages = [(mirrored(stage), *stage_sides(stage, longest)) for stage in recipe.stages]
     kept = sum(n * (KEPT_PIXEL * s**2 + KEPT_TEXEL * r**2) for n, s, r in stages)
+    pairs = sum((CHART_SHARE * r**2) ** 2 for r in _texels(recipe, "surface"))
     work = [n * (WORK_PIXEL * s**2 + WORK_TEXEL * r**2) for n, s, r in stages]
     albedo = WORK_ALBEDO * recipe.resolution.albedo**2
-    columns = max((24 * r**2 * _unknowns(model, frames) for r in _texels(recipe)), default=0)
+    columns = max(
+        (24 * r**2 * _unknowns(model, frames) for r in _texels(recipe, "coefficients")), default=0
+    )
     constants = model_bytes(recipe, model)
-    return BASE + constants + photographs + views * (kept + max([*work, albedo])) + columns
+    together = int(KEPT_PAIR * pairs) + columns
+    return BASE + constants + photographs + views * (kept + max([*work, albedo])) + together
 
 
 def mirrored(stage: Stage) -> int:
@@ -126,9 +135,9 @@ def model_bytes(recipe: Recipe, model: FaceModel) -> int:
     return of_model + PER_CHART_TEXEL * sum(r**2 for r in charts) + min(inverse, 4_000_000_000)
 
 
-def _texels(recipe: Recipe) -> list[int]:
-    """Of the stages that hold the model's modes at every texel."""
-    return [s.settings.texels for s in recipe.stages if s.solver == "coefficients"]
+def _texels(recipe: Recipe, solver: str) -> list[int]:
+    """Texels per side of the stages of one solver."""
+    return [s.settings.texels for s in recipe.stages if s.solver == solver]
 
 
 def _unknowns(model: FaceModel, frames: int) -> int:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 import hrnfit
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
-from hrnfit.fit.fallback import alone, give_back, on_the_cpu
+from hrnfit.fit.fallback import alone, give_back, on_the_cpu, tried_again
 from hrnfit.fit.input_hashes import input_hashes
 from hrnfit.fit.licensing import detector_parts, licence_record, solver_parts
 from hrnfit.fit.out_of_memory import OutOfMemoryError, Shortage, is_out_of_memory
@@ -73,24 +74,33 @@ class Record:
         """
         during = "the start" if done is None else done.running or "the assembly of the result"
         shortage = Shortage.of(error, self.device, during, needed)
-        partial = None
+        kept = None
         if begun is not None and done is not None and alone():
             if done.reports or not done.running:
-                partial = self._on_the_cpu(begun, done, during)
-            if partial is not None and not done.running:
-                return partial
-        raise OutOfMemoryError(shortage.message(partial is not None), partial) from error
+                kept = self._assembled_again(begun, done, during)
+            if kept is not None and not done.running:
+                return kept
+        raise OutOfMemoryError(shortage.message(kept is not None), kept) from error
 
-    def _on_the_cpu(self, begun: Prepared, done: Done, during: str) -> FitResult | None:
-        """The result of the finished stages, assembled on the CPU; None when even that has no memory."""
+    def _assembled_again(self, begun: Prepared, done: Done, during: str) -> FitResult | None:
+        """The result of the finished stages, on the device when it has the room after all, else on the CPU; None
+        when even that has no memory."""
         told = f"memory ran out during {during}: "
-        told += "what comes from there on is missing" if done.running else "it was done on the CPU"
+        missing = "what comes from there on is missing"
+
+        def ended(state: FaceState, otherwise: str) -> Done:
+            said = told + (missing if done.running else otherwise)
+            return replace(done, state=state, warnings=(*done.warnings, said))
+
+        if self.device.type != "cpu":
+            here = ended(done.state, "it was done once more, with more room")
+            found = tried_again(partial(self.result, begun, here, 0.0), self.device)
+            if found is not None:
+                return found.value
         try:
             give_back(self.device)
             there = replace(begun, scene=on_the_cpu(begun.scene))
-            state = done.state.to("cpu")
-            ended = replace(done, state=state, warnings=(*done.warnings, told))
-            return self.result(there, ended, 0.0)
+            return self.result(there, ended(done.state.to("cpu"), "it was done on the CPU"), 0.0)
         except Exception as again:
             if not is_out_of_memory(again):
                 raise

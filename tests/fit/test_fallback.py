@@ -1,4 +1,5 @@
-"""A stage without room on its device: once more, then on the CPU, and only when no other fit is beside it."""
+"""A stage without room on its device: once more, in small pieces, then on the CPU, and only when no other fit is
+beside it."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hrnfit.energy.pieces import AT_ONCE, pieces
 from hrnfit.fit import fallback
 from hrnfit.fit.fallback import beside_others, on_the_cpu, solved_where_it_fits
+from hrnfit.solve.recorded import records
 from hrnfit.solve.solver import Outcome, Solution
 from tests.fit.small_scene import truth_scene
 
@@ -43,7 +46,8 @@ def solver(failures: int):
     [
         (0, ["meta"], ""),
         (1, ["meta", "meta"], ""),
-        (2, ["meta", "meta", "cpu"], "on the CPU"),
+        (2, ["meta", "meta", "meta"], "in small pieces"),
+        (3, ["meta", "meta", "meta", "cpu"], "on the CPU"),
     ],
 )
 def test_a_stage_runs_where_it_fits(elsewhere, failures, places, where):
@@ -53,7 +57,22 @@ def test_a_stage_runs_where_it_fits(elsewhere, failures, places, where):
     assert (ran, told) == (places, where)
     assert len(given_back) == failures
     assert solution.outcome is Outcome.CONVERGED
-    assert solved.deformation.device.type == ("meta" if where else "cpu")
+    assert solved.deformation.device.type == ("meta" if where == "on the CPU" else "cpu")
+
+
+def test_small_pieces_are_an_eighth_and_nothing_is_recorded_for_them(elsewhere):
+    scene, state, _ = elsewhere
+    seen: list[tuple[int, bool]] = []
+
+    def solve(scene, state):
+        seen.append((len(pieces(1, AT_ONCE)), records(torch.device("cuda"))))
+        if len(seen) < 4:
+            raise FULL
+        return state, Solution({}, Outcome.CONVERGED, 1, (0.0,))
+
+    solved_where_it_fits(solve, scene, state)
+    assert seen == [(1, True), (1, True), (8, False), (1, True)]
+    assert len(pieces(1, AT_ONCE)) == 1
 
 
 def test_beside_others_and_for_other_errors_nothing_is_tried_again(elsewhere):

@@ -71,6 +71,17 @@ def test_more_of_anything_needs_more(less, more):
     assert needed(**more) > needed(**less)
 
 
+def test_a_surface_stage_counts_pairs_of_its_texels():
+    plain = recipe()
+    refit = {"name": "refit", "solver": "surface", "free": ["identity"], "texels": 32, "size": 256}
+    settings = recipe_from({"name": "refit", "resolution": {}, "stages": [refit]}).stages
+    two = replace(plain, stages=(*plain.stages, *settings))
+    grown = fit_bytes(two, face(), [(512, 512)]) - fit_bytes(plain, face(), [(512, 512)])
+    constants = model_bytes(two, face()) - model_bytes(plain, face())
+    texels = 0.8 * 32**2
+    assert grown == int(40 * texels**2) + constants + KEPT_PIXEL * 256**2 + KEPT_TEXEL * 32**2
+
+
 def test_stages_add_up_in_what_they_keep_and_not_in_what_they_work_with():
     one = recipe()
     two = replace(one, stages=one.stages * 2)

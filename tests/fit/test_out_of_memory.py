@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import hrnfit
-from hrnfit.fit import record, stages
+from hrnfit.energy.pieces import AT_ONCE, pieces
+from hrnfit.fit import fallback, record, stages
 from hrnfit.fit.fallback import alone, beside_others
 from hrnfit.fit.out_of_memory import OutOfMemoryError, Shortage, is_out_of_memory, release_frames
 from hrnfit.fit.result import FitResult
@@ -100,6 +101,29 @@ def test_a_fit_that_lacks_memory_for_its_last_step_only_is_finished_on_the_cpu(m
     )
     monkeypatch.undo()
     assert torch.equal(result.maps.albedo, fit(SMALL).maps.albedo)
+
+
+@pytest.mark.parametrize("short", [1, 2, 3])
+def test_on_a_device_the_last_step_is_done_once_more_before_the_cpu_does_it(monkeypatch, short):
+    elsewhere, true = torch.device("meta"), record.fit_appearance
+    rescued, pieces_then = record.Record.rescued, []
+    monkeypatch.setattr(fallback, "give_back", lambda device: None)
+    monkeypatch.setattr(record, "give_back", lambda device: None)
+    monkeypatch.setattr(
+        record.Record, "rescued", lambda self, *a: rescued(replace(self, device=elsewhere), *a)
+    )
+
+    def too_large(scene, state):
+        pieces_then.append(len(pieces(1, AT_ONCE)))
+        if len(pieces_then) <= short:
+            raise torch.OutOfMemoryError(SAID)
+        return true(scene, state)
+
+    monkeypatch.setattr(record, "fit_appearance", too_large)
+    result = fit(SMALL)
+    how = "it was done on the CPU" if short == 3 else "it was done once more, with more room"
+    assert f"memory ran out during the assembly of the result: {how}" in result.warnings
+    assert pieces_then == [1, 1, 8, 1][: short + 1]
 
 
 def test_beside_other_fits_nothing_is_assembled_for_the_error(short_of_memory):
