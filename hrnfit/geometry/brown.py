@@ -109,6 +109,16 @@ def fold_radius(coefficients: Float[Tensor, "D"], limit: float = 4.0) -> Float[T
     return first.to(coefficients.dtype)
 
 
+def kept_fold_radius(coefficients: Float[Tensor, "D"]) -> float:
+    """`fold_radius` for the host, kept by the coefficients: it takes 0.2 ms."""
+    return _kept_fold_radius(tuple(coefficients.detach().double().tolist()))
+
+
+@lru_cache(maxsize=256)
+def _kept_fold_radius(coefficients: tuple[float, ...]) -> float:
+    return float(fold_radius(torch.tensor(coefficients, dtype=torch.float64)))
+
+
 def safe_radius(coefficients: Float[Tensor, "D"]) -> float:
     """Radius up to which `is_valid` holds in every direction; inf without a lens.
 
