@@ -38,18 +38,18 @@ def packed_cameras(
 
 def packed_placement(
     place: Placement, cuts: Sequence[Cut], levels: Sequence[Float[Tensor, "4 _ _"]]
-) -> Float[Tensor, "V 20"]:
+) -> Float[Tensor, "V 21"]:
     """`Placement.packed`, the cuts and where the levels are in memory, float64, on the host: an address has less
-    than 53 bits."""
+    than 53 bits. Sizes are sent, too, since Triton compiles anew (1 s) for numbers that 16 divides."""
     rows = [
-        (level.data_ptr(), *level.shape[1:], cut.block, cut.samples, cut.enlarging)
+        (level.data_ptr(), *level.shape[1:], cut.block, cut.samples, cut.enlarging, cut.size)
         for cut, level in zip(cuts, levels, strict=True)
     ]
     return torch.cat([place.packed(), torch.tensor(rows, dtype=torch.float64)], 1)
 
 
 def cut_windows(
-    placed: Float[Tensor, "V 20"], cameras: Float[Tensor, "V 20"], size: int, coefficients: int
+    placed: Float[Tensor, "V 21"], cameras: Float[Tensor, "V 20"], size: int, coefficients: int
 ) -> Looks:
     """Windows of `size` px, on the device of the rows above; the levels that these point to must be alive.
 
@@ -58,9 +58,9 @@ def cut_windows(
     shape = (len(placed), size, size)
     images = placed.new_empty(*shape, 3, dtype=torch.float32)
     masks, inside = images.new_empty(shape), images.new_empty(shape, dtype=torch.int8)
-    block = width_of(BLOCK)
+    block, lens = width_of(BLOCK), 5 if coefficients == 4 else coefficients
     kernels.windows[(*blocks(size * size, block), len(placed))](
-        images, masks, inside, placed, cameras, size,
-        PLACED=placed.shape[1], CAMERA=cameras.shape[1], LENS=coefficients, BLOCK=block, **EXACT,
+        images, masks, inside, placed, cameras,
+        PLACED=placed.shape[1], CAMERA=cameras.shape[1], LENS=lens, BLOCK=block, **EXACT,
     )  # fmt: skip
     return images, masks, inside.view(torch.bool)

@@ -151,35 +151,38 @@ def _looked(i, placed, camera, size, h, w, LENS: tl.constexpr):
     samples = per_axis.to(tl.int32)
     end, bottom = tl.load(camera + 6).to(tl.float32), tl.load(camera + 5).to(tl.float32)
     row, column = (i // size) * samples, (i % size) * samples
+    step = 1.0 / per_axis
     red = (i * 0).to(tl.float32)
     green, blue, mask, x, y, hits = red, red, red, red, red, i * 0
-    for look in range(samples * samples):
-        x = ((column + look % samples).to(tl.float64) + 0.5) * (1.0 / per_axis)
-        y = ((row + look // samples).to(tl.float64) + 0.5) * (1.0 / per_axis)
-        x, y, reached = _photograph_pixel(x, y, placed, camera, LENS)
-        hits += (reached & (x >= 0) & (x <= end) & (y >= 0) & (y <= bottom)).to(tl.int32)
-        x, y = _on_level(x, block, width), _on_level(y, block, height)
-        r, g, b, given = _between(level, x, y, h, w)
-        red, green, blue = red + r, green + g, blue + b
-        mask += tl.where(reached, given, 0.0)
+    for v in range(samples):
+        y_window = ((row + v).to(tl.float64) + 0.5) * step
+        for u in range(samples):
+            x_window = ((column + u).to(tl.float64) + 0.5) * step
+            x, y, reached = _photograph_pixel(x_window, y_window, placed, camera, LENS)
+            hits += (reached & (x >= 0) & (x <= end) & (y >= 0) & (y <= bottom)).to(tl.int32)
+            x, y = _on_level(x, block, width), _on_level(y, block, height)
+            r, g, b, given = _between(level, x, y, h, w)
+            red, green, blue = red + r, green + g, blue + b
+            mask += tl.where(reached, given, 0.0)
     return red, green, blue, mask, hits, x, y
 
 
 @kernel
 def windows(
-    images, masks, inside, placed, cameras, size,
+    images, masks, inside, placed, cameras,
     PLACED: tl.constexpr, CAMERA: tl.constexpr, LENS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Pixels of a window, view by view: images (V, S, S, 3), masks (V, S, S), inside (V, S, S) int8.
 
     placed (V, PLACED): 14 numbers of `Placement.packed`, then address, height and width of the level (4, h, w), side
-    of its blocks, look-ups per pixel and axis, and whether the window enlarges. cameras (V, CAMERA): fx, skew, cx, fy,
-    cy, height, width, the lens's fold and 12 coefficients, of which LENS are used. Both float64.
+    of its blocks, look-ups per pixel and axis, whether the window enlarges, and S. cameras (V, CAMERA): fx, skew, cx,
+    fy, cy, height, width, the lens's fold and 12 coefficients, of which LENS are used. Both float64.
     """
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     view = tl.program_id(1)
     placed, camera = placed + view * PLACED, cameras + view * CAMERA
     h, w = tl.load(placed + 15).to(tl.int32), tl.load(placed + 16).to(tl.int32)
+    size = tl.load(placed + 20).to(tl.int32)
     red, green, blue, mask, hits, x, y = _looked(i, placed, camera, size, h, w, LENS)
     looks = tl.load(placed + 18) * tl.load(placed + 18)
     count = looks.to(tl.float32)

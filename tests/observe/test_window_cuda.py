@@ -128,7 +128,7 @@ def test_rows_of_numbers_by_hand():
     assert cut == Cut(20, (80, 100), 2, 3, False, False)
     packed = packed_placement(place, [cut], [level])
     assert torch.equal(packed[:, :14], place.packed())
-    assert packed[0, 14:].tolist() == [float(level.data_ptr()), 42.0, 52.0, 2.0, 3.0, 0.0]
+    assert packed[0, 14:].tolist() == [float(level.data_ptr()), 42.0, 52.0, 2.0, 3.0, 0.0, 20.0]
     assert int(packed[0, 14]) == level.data_ptr()
 
 
@@ -140,13 +140,14 @@ def test_any_precision_is_given(generator, monkeypatch):
     assert made.inside.dtype == torch.bool
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.skipif(INTERPRETED, reason="torch sees no CUDA device")
 def test_the_host_does_not_wait(generator):
     photographs = DevicePhotographs((view(generator, LENSES["five"]),), DEVICE)
     boxes = torch.tensor([BOX])
     photographs.windows(boxes, 24)  # sends the photograph
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         made = photographs.windows(boxes + 1.0, 24)
     finally:
         torch.cuda.set_sync_debug_mode("default")
