@@ -18,7 +18,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hrnfit.check import check_finite, check_shape
-from hrnfit.geometry import brown
 from hrnfit.geometry.device_kernels import has_kernels
 from hrnfit.observe.observation import View, WorkingViews
 from hrnfit.observe.window_look import window_look
@@ -75,12 +74,6 @@ class DevicePhotographs:
         return torch.stack(padded).float().to(self.device)
 
     @cached_property
-    def _safe(self) -> Float[Tensor, "V"]:
-        """Radius inside which each lens is one-to-one, in focal lengths, on the host."""
-        radii = [brown.safe_radius(lens) for lens in self._lenses]
-        return torch.tensor(radii, dtype=torch.float64)
-
-    @cached_property
     def _sizes(self) -> list[tuple[int, int]]:
         """Height and width of the photographs, px."""
         return [(view.image.shape[0], view.image.shape[1]) for view in self.views]
@@ -115,16 +108,9 @@ class DevicePhotographs:
             landmark_scheme=self.marks.scheme,
         )
 
-    def _is_wide(self, place: Placement, row: int) -> bool:
-        """Whether a window looks at where the view's lens model may end."""
-        return self._distortion.shape[1] > 0 and bool(place.reach[row] >= self._safe[row])
-
     def _cut(self, place: Placement) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What was sent of the placement, and images, masks and insides of all windows."""
-        cuts = [
-            cut_of(place, row, size, self._is_wide(place, row))
-            for row, size in enumerate(self._sizes)
-        ]
+        cuts = [cut_of(place, row, size) for row, size in enumerate(self._sizes)]
         levels = [self._level(row, cut.block) for row, cut in enumerate(cuts)]
         if has_kernels(self.device):
             from hrnfit.observe import window_cuda  # local: triton

@@ -60,9 +60,7 @@ def _photograph_pixels(
     xn = ((x - K[0, 2]) / K[0, 0]).float() - (K[0, 1] / K[0, 0] * yn).float()
     yn, K = yn.float(), K.float()
     xd, yd = brown.distort_parts(xn, yn, lens)
-    valid = None
-    if cut.wide:
-        valid = brown.is_valid(torch.stack(torch.broadcast_tensors(xn, yn), -1), lens)
+    valid = brown.is_valid(torch.stack(torch.broadcast_tensors(xn, yn), -1), lens)
     return K[0, 0] * xd + (K[0, 1] * yd + K[0, 2]), K[1, 1] * yd + K[1, 2], valid
 
 

@@ -124,8 +124,8 @@ def test_rows_of_numbers_by_hand():
     assert row[9:] == [0.0] * 11
     place = Placement.of(K, torch.tensor([[0.0, 0, 90, 90]]).double(), 20)
     level = torch.zeros(4, 42, 52)
-    cut = cut_of(place, 0, (80, 100), False)
-    assert cut == Cut(20, (80, 100), 2, 3, False, False)
+    cut = cut_of(place, 0, (80, 100))
+    assert cut == Cut(20, (80, 100), 2, 3, False)
     packed = packed_placement(place, [cut], [level])
     assert torch.equal(packed[:, :14], place.packed())
     assert packed[0, 14:].tolist() == [float(level.data_ptr()), 42.0, 52.0, 2.0, 3.0, 0.0, 20.0]
