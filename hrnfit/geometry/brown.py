@@ -10,7 +10,6 @@ padded with zeros. Pixels, images and poses are `camera.py`'s.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
@@ -109,28 +108,14 @@ def fold_radius(coefficients: Float[Tensor, "D"], limit: float = 4.0) -> Float[T
     return first.to(coefficients.dtype)
 
 
-def safe_radius(coefficients: Float[Tensor, "D"]) -> float:
-    """Radius up to which `is_valid` holds in every direction; inf without a lens.
-
-    Looked up on 400 radii below the fold times 64 directions, one step of the radius to spare. Takes 5 to 11 ms,
-    so it is kept by the coefficients.
-    """
-    if coefficients.shape[0] == 0:
-        return math.inf
-    return _safe_radius(tuple(coefficients.detach().double().tolist()))
+def kept_fold_radius(coefficients: Float[Tensor, "D"]) -> float:
+    """`fold_radius` for the host, kept by the coefficients: it takes 0.2 ms."""
+    return _kept_fold_radius(tuple(coefficients.detach().double().tolist()))
 
 
 @lru_cache(maxsize=256)
-def _safe_radius(coefficients: tuple[float, ...]) -> float:
-    lens = torch.tensor(coefficients, dtype=torch.float64)
-    fold = min(float(fold_radius(lens)), 4.0)
-    radius = torch.linspace(0, fold, 401, dtype=torch.float64)
-    angle = torch.arange(64, dtype=torch.float64) * (2 * math.pi / 64)
-    way = torch.stack([angle.cos(), angle.sin()], -1)
-    J = jacobian(radius[:, None, None] * way, lens)
-    turned = J[..., 0, 0] * J[..., 1, 1] - J[..., 0, 1] * J[..., 1, 0] <= 0
-    first = int(torch.cat([turned.any(-1), torch.ones(1, dtype=torch.bool)]).long().argmax())
-    return float(radius[max(first - 2, 0)])
+def _kept_fold_radius(coefficients: tuple[float, ...]) -> float:
+    return float(fold_radius(torch.tensor(coefficients, dtype=torch.float64)))
 
 
 def is_valid(xy: Float[Tensor, "*B 2"], coefficients: Float[Tensor, "D"]) -> Bool[Tensor, "*B"]:

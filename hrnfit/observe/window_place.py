@@ -28,8 +28,6 @@ class Placement:
     """Photograph px of the window's corner."""
     K: Float[Tensor, "V 3 3"]
     """Pinholes of the windows."""
-    reach: Float[Tensor, "V"]
-    """Distance of the window's farthest corner from the principal point, focal lengths."""
 
     @staticmethod
     def of(K: Float[Tensor, "V 3 3"], boxes: Float[Tensor, "V 4"], size: int) -> Placement:
@@ -45,11 +43,7 @@ class Placement:
         window = K.clone()
         window[:, :2, 2] -= corner
         window[:, :2] *= scale[:, None, None]
-        ends = torch.stack([corner, corner + side[:, None]], 1)  # (V, 2, 2): end, axis
-        y = (ends[:, :, 1] - K[:, 1, 2, None]) / K[:, 1, 1, None]
-        x = ends[:, :, None, 0] - K[:, 0, 2, None, None] - K[:, 0, 1, None, None] * y[:, None]
-        reach = torch.hypot(x / K[:, 0, 0, None, None], y[:, None]).amax((1, 2))
-        return Placement(size, scale, shift, corner, window, reach)
+        return Placement(size, scale, shift, corner, window)
 
     def packed(self) -> Float[Tensor, "V 14"]:
         """Scale, shift, corner and pinhole of each window, to be sent at once."""
@@ -69,13 +63,11 @@ class Cut:
     samples: int
     """Look-ups per window pixel and axis."""
     enlarging: bool
-    wide: bool
-    """Whether it may reach beyond where the lens model is valid."""
 
 
-def cut_of(place: Placement, row: int, photograph: tuple[int, int], wide: bool) -> Cut:
+def cut_of(place: Placement, row: int, photograph: tuple[int, int]) -> Cut:
     """Of one window."""
     ratio = 1 / float(place.scale[row])  # photograph pixels per window pixel
     block = max(1, int(ratio // 2))
     samples = max(1, math.ceil(ratio / block - 1e-6))
-    return Cut(place.size, photograph, block, samples, ratio < 1, wide)
+    return Cut(place.size, photograph, block, samples, ratio < 1)

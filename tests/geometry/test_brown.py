@@ -82,6 +82,8 @@ def test_fold_radius_by_hand():
     assert bool(brown.is_valid(torch.tensor([0.98, 0.0], dtype=torch.float64), k))
     assert not bool(brown.is_valid(torch.tensor([1.02, 0.0], dtype=torch.float64), k))
     assert float(brown.fold_radius(torch.zeros(4, dtype=torch.float64))) == torch.inf
+    assert brown.kept_fold_radius(k) == float(brown.fold_radius(k))
+    assert brown.kept_fold_radius(k[:0]) == torch.inf
 
 
 def test_undistort_beyond_the_fold_says_so():

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 from hrnfit.camera import Camera
-from hrnfit.geometry import brown
 from hrnfit.observe import window_source as window_source_module
 from hrnfit.observe.device_windows import DevicePhotographs
 from hrnfit.observe.observation import Landmarks, View
@@ -87,8 +86,8 @@ def test_the_lens_without_a_mask_on_one_size(generator):
     boxes = torch.tensor([[40.0, 20, 210, 190]]).repeat(3, 1) + torch.arange(3.0)[:, None]
     photographs = DevicePhotographs(views, CPU)
     place = Placement.of(photographs.K, boxes.double(), 64)
-    assert {cut_of(place, row, (200, 260), False) for row in range(3)} == {
-        Cut(64, (200, 260), block=1, samples=3, enlarging=False, wide=False)
+    assert {cut_of(place, row, (200, 260)) for row in range(3)} == {
+        Cut(64, (200, 260), block=1, samples=3, enlarging=False)
     }
     host, device = working_views(views, boxes, 64), photographs.windows(boxes, 64)
     torch.testing.assert_close(device.images, host.images, atol=3e-5, rtol=0)
@@ -111,31 +110,13 @@ def test_placement_by_hand():
     assert place.scale.tolist() == [2.0]
     assert place.corner.tolist() == [[10.0, 10.0]]
     assert place.shift.tolist() == [[-20.0, -20.0]]
-    assert place.reach.tolist() == pytest.approx([0.4 * 2**0.5])
     assert place.packed().shape == (1, 14)
     camera = Camera.create(K[0], height=100, width=100)
     window = window_camera(camera, torch.tensor([10.0, 20, 50, 40]), 80)
     torch.testing.assert_close(place.K[0], window.K)
     place = Placement.of(K, torch.tensor([[0.0, 0, 90, 90]]).double(), 20)
     # 4.5 photograph pixels per pixel
-    assert cut_of(place, 0, (100, 100), True) == Cut(20, (100, 100), 2, 3, False, True)
-
-
-@pytest.mark.parametrize("lens", LENSES.values(), ids=LENSES)
-def test_lenses_are_valid_inside_the_safe_radius(lens, generator):
-    coefficients = torch.tensor(lens, dtype=torch.float64)
-    safe = brown.safe_radius(coefficients)
-    assert safe > 0.19
-    angle = 6.3 * torch.rand(2000, generator=generator, dtype=torch.float64)
-    length = min(safe, 5.0) * torch.rand(2000, generator=generator, dtype=torch.float64)
-    xy = length[:, None] * torch.stack([angle.cos(), angle.sin()], -1)
-    assert bool(brown.is_valid(xy, coefficients).all())
-
-
-def test_the_safe_radius_ends_before_the_fold():
-    safe = brown.safe_radius(torch.tensor(LENSES["folds"], dtype=torch.float64))
-    assert 0.198 < safe < 0.2
-    assert brown.safe_radius(torch.zeros(0)) == float("inf")
+    assert cut_of(place, 0, (100, 100)) == Cut(20, (100, 100), 2, 3, False)
 
 
 def test_who_cuts_the_windows(generator):
