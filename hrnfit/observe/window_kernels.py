@@ -154,9 +154,11 @@ def _looked(i, placed, camera, size, h, w, LENS: tl.constexpr):
     step = 1.0 / per_axis
     red = (i * 0).to(tl.float32)
     green, blue, mask, x, y, hits = red, red, red, red, red, i * 0
-    for v in range(samples):
+    v = samples * 0
+    while v < samples:
         y_window = ((row + v).to(tl.float64) + 0.5) * step
-        for u in range(samples):
+        u = samples * 0
+        while u < samples:
             x_window = ((column + u).to(tl.float64) + 0.5) * step
             x, y, reached = _photograph_pixel(x_window, y_window, placed, camera, LENS)
             hits += (reached & (x >= 0) & (x <= end) & (y >= 0) & (y <= bottom)).to(tl.int32)
@@ -164,6 +166,8 @@ def _looked(i, placed, camera, size, h, w, LENS: tl.constexpr):
             r, g, b, given = _between(level, x, y, h, w)
             red, green, blue = red + r, green + g, blue + b
             mask += tl.where(reached, given, 0.0)
+            u += 1
+        v += 1
     return red, green, blue, mask, hits, x, y
 
 
