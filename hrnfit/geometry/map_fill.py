@@ -42,8 +42,7 @@ def fill(
     if guide is None and channels.shape[2] <= MOST_CHANNELS and _by_kernels(values):
         from hrnfit.geometry.fill_cuda import device_fill  # local: triton
 
-        with torch.cuda.device_of(values):
-            filled = device_fill(channels, known, used, sweeps, OVER_RELAXATION)
+        filled = device_fill(channels, known, used, sweeps, OVER_RELAXATION)
         return filled.reshape(values.shape)
     return _filled(channels, known, used, guide, edge_scale, sweeps).reshape(values.shape)
 

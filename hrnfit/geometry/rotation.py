@@ -61,8 +61,7 @@ def _by_kernels(*tensors: Tensor) -> bool:
 def _device_turns(rotvec: Tensor) -> tuple[Tensor, Tensor]:
     from hrnfit.geometry.turn_cuda import device_turns  # local: triton
 
-    with torch.cuda.device_of(rotvec):
-        return device_turns(rotvec, SERIES_BELOW)
+    return device_turns(rotvec, SERIES_BELOW)
 
 
 def rotation_exp(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
@@ -179,8 +178,7 @@ def pose_matrix(
     if _by_kernels(tangent, reference):
         from hrnfit.geometry.turn_cuda import device_poses  # local: triton
 
-        with torch.cuda.device_of(tangent):
-            return device_poses(tangent, reference, SERIES_BELOW)
+        return device_poses(tangent, reference, SERIES_BELOW)
     rotation = rotation_exp(tangent[..., :3]) @ reference[..., :3, :3]
     return rigid_matrix(rotation, reference[..., :3, 3] + tangent[..., 3:])
 
