@@ -55,8 +55,9 @@ def seen_group(
     coverage: tuple[Weighted, Outlined] | None,
 ) -> Group:
     """`reduce` of `Photometric` and of `Silhouette`, one of them at least. image: colour and coverage; without
-    `colour` coverage alone."""
-    image, masks, block = image.contiguous(), masks.contiguous(), width_of(128)
+    `colour` coverage alone. What it is compared with is read in the image's dtype."""
+    image, block = image.contiguous(), width_of(128)
+    masks = masks.to(image.dtype).contiguous()
     channels, size, pixels = image.shape[-1], masks.shape[-1], masks.numel()
     asked = [x[0] for x in (colour, coverage) if x is not None]
     kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (colour, coverage)]
@@ -100,8 +101,12 @@ def _compared(colour: tuple[Weighted, Photographed] | None, unread: Tensor) -> t
     if colour is None:
         return (unread,) * 4
     seen = colour[1]
-    found = (seen.images, seen.normals.detach(), seen.triangle, seen.T_cam_world.detach())
-    return tuple(x.contiguous() for x in found)
+    images, normals, T = (
+        # a variable of a kernel has one type: with floats of two it would not compile
+        x.detach().to(unread.dtype).contiguous()
+        for x in (seen.images, seen.normals, seen.T_cam_world)
+    )
+    return images, normals, seen.triangle.contiguous(), T
 
 
 def _counted(
@@ -112,7 +117,7 @@ def _counted(
         return unread, unread, unread, 0
     line = coverage[1]
     valid = line.valid.contiguous().view(torch.int8)
-    return line.band, valid, line.mm_per_px.contiguous(), line.radius
+    return line.band, valid, line.mm_per_px.to(unread.dtype).contiguous(), line.radius
 
 
 def pixel_widths(
