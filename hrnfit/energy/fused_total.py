@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hrnfit.energy import mean_kernels
-from hrnfit.geometry.kept import kept_for_good
+from hrnfit.geometry.kept import kept_for_good, kept_lately
 from hrnfit.geometry.launched import blocks, width_of
 
 
@@ -141,7 +141,7 @@ def _table(layout: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(layout, dtype=torch.int32, device=device)
 
 
-@kept_for_good
+@kept_lately(most=64)
 def _factors(factors: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Factors on a device."""
+    """Factors on a device. Those of annealed weights are others at every step."""
     return torch.tensor(factors, dtype=dtype, device=device)
