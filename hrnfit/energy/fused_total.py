@@ -92,9 +92,10 @@ class _Total(torch.autograd.Function):
     def backward(ctx: Any, by_total: Tensor, _energies: Tensor):  # type: ignore[override]
         found, *grads = ctx.saved_tensors
         at, out = (len(found) - 1) // 2, []
-        for (spread, terms), grad, shape in zip(ctx.groups, grads, ctx.shapes, strict=True):
-            by_read = grad.new_empty(shape)
-            if by_read.numel():
+        given = zip(ctx.groups, grads, ctx.shapes, ctx.needs_input_grad[1:], strict=True)
+        for (spread, terms), grad, shape, needed in given:
+            by_read = grad.new_empty(shape) if needed else None
+            if by_read is not None and by_read.numel():
                 spread(grad, by_total, found[at : at + terms], by_read)
             out.append(by_read)
             at += terms

@@ -12,7 +12,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 
 from hrnfit.energy.fused import ROLES, energies
 from hrnfit.energy.fused_light import light_group
-from hrnfit.energy.fused_total import Weighted, fused_total
+from hrnfit.energy.fused_total import Group, Weighted, fused_total
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.energy.term import reduce
 from hrnfit.fit.terms import TERMS, make_term
@@ -149,6 +149,34 @@ def test_annealed_weights_are_not_kept_for_good():
     left = [weakref.ref(x) for x in held]
     held.clear()
     assert 0 < sum(x() is not None for x in left) < 70
+
+
+def test_only_what_is_asked_for_is_differentiated():
+    """Of two groups, each asked for alone; the shares of the second stand behind those of the first."""
+    lights = torch.randn(2, 2, 9, 3, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    wanted = [annealed(light, factor)[1] for light, factor in zip(lights, (2.0, 5.0), strict=True)]
+    for asked in (0, 1):
+        spread: list[int] = []
+        reads = [x.detach().requires_grad_(k == asked) for k, x in enumerate(lights)]
+        groups = [
+            light_group(read, (Weighted(f"{k}", "square", factor), 1.0), None)
+            for k, (read, factor) in enumerate(zip(reads, (2.0, 5.0), strict=True))
+        ]
+        groups = [counted(group, k, spread) for k, group in enumerate(groups)]
+        total, _ = fused_total(groups)
+        (found,) = torch.autograd.grad(total, reads[asked])
+        assert spread == [asked]
+        assert torch.allclose(found, wanted[asked])
+
+
+def counted(group: Group, number: int, spread: list[int]) -> Group:
+    """The group, which notes its number when its gradient is spread."""
+
+    def noted(*given: torch.Tensor) -> None:
+        spread.append(number)
+        group.spread(*given)
+
+    return replace(group, spread=noted)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
