@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.geometry.device_kernels import has_kernels
+from hrnfit.geometry.device_kernels import underived
 
 SERIES_BELOW = 1e-2
 """Squared angle (rad^2) under which series replace closed forms. The series are exact to 1e-14 there,
@@ -51,11 +51,8 @@ def _coefficients(squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _by_kernels(*tensors: Tensor) -> bool:
-    """Whether kernels of our own take these: they have no derivatives, and cannot be looked through by `vmap`."""
-    if not has_kernels(tensors[0].device) or len({t.dtype for t in tensors}) > 1:
-        return False
-    asked = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return not asked and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore
+    """Whether kernels of our own take these: they have no derivatives, and one dtype."""
+    return underived(*tensors) and len({t.dtype for t in tensors}) == 1
 
 
 def _device_turns(rotvec: Tensor) -> tuple[Tensor, Tensor]:
