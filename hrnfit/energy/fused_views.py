@@ -199,10 +199,10 @@ def outline_band(planes: Int[Tensor, "2 V S W"], radius: int) -> Int[Tensor, "V 
     size, words = planes.shape[2:]
     tall, band, block = torch.empty_like(planes), torch.empty_like(planes[0]), width_of(128)
     outline_kernels.widen_columns[blocks(planes.numel(), block)](
-        planes, tall, size, words, planes.numel(), RADIUS=radius, BLOCK=block
+        planes, tall, size, words, planes.numel(), radius, BLOCK=block
     )
     outline_kernels.band_of[blocks(band.numel(), block)](
-        tall, band, words, band.numel(), RADIUS=radius, BLOCK=block
+        tall, band, words, band.numel(), radius, BLOCK=block
     )
     return band
 

@@ -159,7 +159,9 @@ def test_all_floats_reach_the_kernel_in_the_dtype_of_the_image(monkeypatch):
     assert views.masks.dtype == mm.dtype == torch.float64
 
 
-@pytest.mark.parametrize(("size", "radius"), [(40, 3), (100, 40)])
+@pytest.mark.parametrize(
+    ("size", "radius"), [(40, 3), (100, 40), (70, 1), (70, 31), (70, 32), (130, 64)]
+)
 def test_the_band_is_what_is_near_the_outline_and_far_from_open_ends(size, radius, generator):
     """Rows that end within a word, and a radius of more than a word."""
     marks = torch.rand(2, 2, size, size, generator=generator) < 2.0 / size**2
@@ -174,3 +176,18 @@ def test_the_band_is_what_is_near_the_outline_and_far_from_open_ends(size, radiu
     band = outline_band(planes.to(DEVICE), radius).cpu()
     found = band[..., None].long() >> torch.arange(32) & 1
     assert torch.equal(found.flatten(-2)[..., :size] > 0, outer & ~ends)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_a_band_of_another_radius_compiles_nothing(monkeypatch):
+    """Not even of a window whose band is wider than any before; Triton tells multiples of 16 and 1 from others."""
+    from triton import knobs
+
+    compiled: list[str] = []
+    hook = lambda **told: compiled.append(told["fn"].name)  # noqa: E731
+    planes = torch.zeros(2, 1, 70, 3, dtype=torch.int32, device=DEVICE)
+    outline_band(planes, 17)
+    monkeypatch.setattr(knobs.runtime, "jit_post_compile_hook", hook)
+    outline_band(planes, 26)
+    outline_band(planes, 77)
+    assert not compiled
