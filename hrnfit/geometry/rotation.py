@@ -169,8 +169,8 @@ def rigid_inverse(T: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4 4"]:
 
 
 def pose_matrix(
-    tangent: Float[Tensor, "*B 6"], reference: Float[Tensor, "*B 4 4"]
-) -> Float[Tensor, "*B 4 4"]:
+    tangent: Float[Tensor, "*#B 6"], reference: Float[Tensor, "*#B 4 4"]
+) -> Float[Tensor, "*#B 4 4"]:
     """Pose at a tangent (rotation vector rad, translation mm): R = exp(w) R_ref, t = t_ref + v."""
     if _by_kernels(tangent, reference):
         from hrnfit.geometry.turn_cuda import device_poses  # local: triton
