@@ -198,11 +198,16 @@ def rebase(
 
 
 def _orthonormal(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
-    """The nearest rotation to what is almost one. On a device by Newton's iteration for the polar factor
-    (Higham 1986), of which three steps take an error of 0.01 to 1e-16: a decomposition waits for the host."""
+    """The nearest rotation to what is almost one. On a device without a decomposition, which waits for the host."""
     if rotation.device.type == "cpu":
         U, _, Vh = torch.linalg.svd(rotation)
         return U @ Vh
+    return polar_factor(rotation)
+
+
+def polar_factor(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
+    """The nearest rotation to what is almost one, by Newton's iteration for the polar factor in its form without
+    inverses (Higham 1986), of which three steps take an error of 0.01 to 2e-15."""
     for _ in range(3):
         rotation = 1.5 * rotation - 0.5 * rotation @ (rotation.mT @ rotation)
     return rotation
