@@ -58,7 +58,7 @@ def seen_group(
     `colour` coverage alone. What it is compared with is read in the image's dtype."""
     image, block = image.contiguous(), width_of(128)
     masks = masks.to(image.dtype).contiguous()
-    channels, size, pixels = image.shape[-1], masks.shape[-1], masks.numel()
+    channels, size = image.shape[-1], masks.shape[-1]
     asked = [x[0] for x in (colour, coverage) if x is not None]
     kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (colour, coverage)]
     grid = (*blocks(size * size, block), len(masks))
@@ -76,15 +76,6 @@ def seen_group(
             CHANNELS=channels, BLOCK=block,
         )  # fmt: skip
 
-    def spread(grad: Tensor, by_total: Tensor, shares: Tensor, out: Tensor) -> None:
-        if channels == 1:
-            return shared(grad, by_total, shares, out)
-        block = width_of(256)
-        mean_kernels.scale_pixels[blocks(pixels, block)](
-            grad, by_total, shares, shares[-1:], out, pixels,
-            COLOUR=kinds[0] >= 0, COVERAGE=kinds[1] >= 0, BLOCK=block,
-        )  # fmt: skip
-
     return Group(
         terms=tuple(asked),
         read=image,
@@ -92,8 +83,21 @@ def seen_group(
         weighed=(True,) * len(asked),
         gradients=lambda: torch.empty_like(image),
         launch=launch,
-        spread=spread,
+        spread=shared if channels == 1 else _by_channel(colour is not None, coverage is not None),
     )
+
+
+def _by_channel(colour: bool, coverage: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], None]:
+    """`Group.spread` of four channels, of which the first three belong to one term and the last to another."""
+
+    def spread(grad: Tensor, by_total: Tensor, shares: Tensor, out: Tensor) -> None:
+        pixels, block = out.numel() // 4, width_of(256)
+        mean_kernels.scale_pixels[blocks(pixels, block)](
+            grad, by_total, shares, shares[-1:], out, pixels,
+            COLOUR=colour, COVERAGE=coverage, BLOCK=block,
+        )  # fmt: skip
+
+    return spread
 
 
 def _compared(colour: tuple[Weighted, Photographed] | None, unread: Tensor) -> tuple[Tensor, ...]:
