@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hrnfit.energy import mean_kernels
-from hrnfit.geometry.kept import kept_for_good
+from hrnfit.geometry.kept import kept_for_good, kept_lately
 from hrnfit.geometry.launched import blocks, width_of
 
 
@@ -92,9 +92,10 @@ class _Total(torch.autograd.Function):
     def backward(ctx: Any, by_total: Tensor, _energies: Tensor):  # type: ignore[override]
         found, *grads = ctx.saved_tensors
         at, out = (len(found) - 1) // 2, []
-        for (spread, terms), grad, shape in zip(ctx.groups, grads, ctx.shapes, strict=True):
-            by_read = grad.new_empty(shape)
-            if by_read.numel():
+        given = zip(ctx.groups, grads, ctx.shapes, ctx.needs_input_grad[1:], strict=True)
+        for (spread, terms), grad, shape, needed in given:
+            by_read = grad.new_empty(shape) if needed else None
+            if by_read is not None and by_read.numel():
                 spread(grad, by_total, found[at : at + terms], by_read)
             out.append(by_read)
             at += terms
@@ -141,7 +142,7 @@ def _table(layout: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(layout, dtype=torch.int32, device=device)
 
 
-@kept_for_good
+@kept_lately(most=64)
 def _factors(factors: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Factors on a device."""
+    """Factors on a device. Those of annealed weights are others at every step."""
     return torch.tensor(factors, dtype=dtype, device=device)

@@ -55,9 +55,10 @@ def seen_group(
     coverage: tuple[Weighted, Outlined] | None,
 ) -> Group:
     """`reduce` of `Photometric` and of `Silhouette`, one of them at least. image: colour and coverage; without
-    `colour` coverage alone."""
-    image, masks, block = image.contiguous(), masks.contiguous(), width_of(128)
-    channels, size, pixels = image.shape[-1], masks.shape[-1], masks.numel()
+    `colour` coverage alone. What it is compared with is read in the image's dtype."""
+    image, block = image.contiguous(), width_of(128)
+    masks = masks.to(image.dtype).contiguous()
+    channels, size = image.shape[-1], masks.shape[-1]
     asked = [x[0] for x in (colour, coverage) if x is not None]
     kinds = [-1 if x is None else KINDS[x[0].kernel] for x in (colour, coverage)]
     grid = (*blocks(size * size, block), len(masks))
@@ -75,15 +76,6 @@ def seen_group(
             CHANNELS=channels, BLOCK=block,
         )  # fmt: skip
 
-    def spread(grad: Tensor, by_total: Tensor, shares: Tensor, out: Tensor) -> None:
-        if channels == 1:
-            return shared(grad, by_total, shares, out)
-        block = width_of(256)
-        mean_kernels.scale_pixels[blocks(pixels, block)](
-            grad, by_total, shares, shares[-1:], out, pixels,
-            COLOUR=kinds[0] >= 0, COVERAGE=kinds[1] >= 0, BLOCK=block,
-        )  # fmt: skip
-
     return Group(
         terms=tuple(asked),
         read=image,
@@ -91,8 +83,21 @@ def seen_group(
         weighed=(True,) * len(asked),
         gradients=lambda: torch.empty_like(image),
         launch=launch,
-        spread=spread,
+        spread=shared if channels == 1 else _by_channel(colour is not None, coverage is not None),
     )
+
+
+def _by_channel(colour: bool, coverage: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], None]:
+    """`Group.spread` of four channels, of which the first three belong to one term and the last to another."""
+
+    def spread(grad: Tensor, by_total: Tensor, shares: Tensor, out: Tensor) -> None:
+        pixels, block = out.numel() // 4, width_of(256)
+        mean_kernels.scale_pixels[blocks(pixels, block)](
+            grad, by_total, shares, shares[-1:], out, pixels,
+            COLOUR=colour, COVERAGE=coverage, BLOCK=block,
+        )  # fmt: skip
+
+    return spread
 
 
 def _compared(colour: tuple[Weighted, Photographed] | None, unread: Tensor) -> tuple[Tensor, ...]:
@@ -100,8 +105,12 @@ def _compared(colour: tuple[Weighted, Photographed] | None, unread: Tensor) -> t
     if colour is None:
         return (unread,) * 4
     seen = colour[1]
-    found = (seen.images, seen.normals.detach(), seen.triangle, seen.T_cam_world.detach())
-    return tuple(x.contiguous() for x in found)
+    images, normals, T = (
+        # a variable of a kernel has one type: with floats of two it would not compile
+        x.detach().to(unread.dtype).contiguous()
+        for x in (seen.images, seen.normals, seen.T_cam_world)
+    )
+    return images, normals, seen.triangle.contiguous(), T
 
 
 def _counted(
@@ -112,7 +121,7 @@ def _counted(
         return unread, unread, unread, 0
     line = coverage[1]
     valid = line.valid.contiguous().view(torch.int8)
-    return line.band, valid, line.mm_per_px.contiguous(), line.radius
+    return line.band, valid, line.mm_per_px.to(unread.dtype).contiguous(), line.radius
 
 
 def pixel_widths(
@@ -194,10 +203,10 @@ def outline_band(planes: Int[Tensor, "2 V S W"], radius: int) -> Int[Tensor, "V 
     size, words = planes.shape[2:]
     tall, band, block = torch.empty_like(planes), torch.empty_like(planes[0]), width_of(128)
     outline_kernels.widen_columns[blocks(planes.numel(), block)](
-        planes, tall, size, words, planes.numel(), RADIUS=radius, BLOCK=block
+        planes, tall, size, words, planes.numel(), radius, BLOCK=block
     )
     outline_kernels.band_of[blocks(band.numel(), block)](
-        tall, band, words, band.numel(), RADIUS=radius, BLOCK=block
+        tall, band, words, band.numel(), radius, BLOCK=block
     )
     return band
 

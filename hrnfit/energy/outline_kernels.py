@@ -153,14 +153,19 @@ def contour(
 
 
 @kernel
-def widen_columns(planes, tall, size, words, count, RADIUS: tl.constexpr, BLOCK: tl.constexpr):
-    """Marks of both planes within RADIUS rows."""
+def widen_columns(planes, tall, size, words, count, radius, BLOCK: tl.constexpr):
+    """Marks of both planes within `radius` rows, of which eight are under way at once."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     row = (at // words) % size
+    last = tl.minimum(row + radius, size - 1)
     found = 0 * at
-    for k in tl.static_range(-RADIUS, RADIUS + 1):
-        there = (at < count) & (row + k >= 0) & (row + k < size)
-        found |= tl.load(planes + at + k * words, mask=there, other=0)
+    first = -radius
+    while first <= radius:
+        for k in tl.static_range(8):
+            step = first + k
+            there = (at < count) & (row + step >= 0) & (row + step <= last)
+            found |= tl.load(planes + at + step * words, mask=there, other=0)
+        first += 8
     tl.store(tall + at, found, mask=at < count)
 
 
@@ -172,25 +177,29 @@ def _word(words_of, at, word, words, inside):
 
 
 @kernel
-def _widened(tall, at, word, words, inside, RADIUS: tl.constexpr):
-    """Marks within RADIUS columns."""
-    found = _word(tall, at, word, words, inside)
-    for k in tl.static_range(1, RADIUS + 1):
-        far, shift = k // 32, k % 32
-        left = _word(tall, at - far, word - far, words, inside) << shift
-        right = _word(tall, at + far, word + far, words, inside) >> shift
-        if shift > 0:
-            left |= _word(tall, at - far - 1, word - far - 1, words, inside) >> (32 - shift)
-            right |= _word(tall, at + far + 1, word + far + 1, words, inside) << (32 - shift)
-        found |= left | right
+def _widened(tall, at, word, words, inside, radius):
+    """Marks within `radius` columns."""
+    left = _word(tall, at, word, words, inside)
+    right, found, far = left, left, 0
+    while 32 * far <= radius:
+        before = _word(tall, at - far - 1, word - far - 1, words, inside)
+        behind = _word(tall, at + far + 1, word + far + 1, words, inside)
+        for shift in tl.static_range(32):
+            marks = (left << shift) | (right >> shift)
+            if shift > 0:
+                marks |= (before >> (32 - shift)) | (behind << (32 - shift))
+            found = tl.where(32 * far + shift <= radius, found | marks, found)
+        left, right = before, behind
+        far += 1
     return found
 
 
 @kernel
-def band_of(tall, band, words, count, RADIUS: tl.constexpr, BLOCK: tl.constexpr):
+def band_of(tall, band, words, count, radius, BLOCK: tl.constexpr):
     """Marks of pixels near the outer contour and not near an open end: see `Silhouette`. count: words of a plane."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, word = at < count, at % words
-    outer = _widened(tall, at, word, words, inside, RADIUS)
-    ends = _widened(tall + count, at, word, words, inside, RADIUS)
-    tl.store(band + at, (outer & ~ends).to(tl.int32, bitcast=True), mask=inside)
+    outer = _widened(tall, at, word, words, inside, radius)
+    ends = _widened(tall + count, at, word, words, inside, radius)
+    # not `outer & ~ends`: Triton 3.6 cannot interpret that of unsigned numbers
+    tl.store(band + at, (outer & (outer ^ ends)).to(tl.int32, bitcast=True), mask=inside)

@@ -48,15 +48,7 @@ def assemble(
     operator = scene.operator(state.deformation.shape[0])
     meshes = level_meshes(scene.model, state, operator, fused)
     residuals = view_residuals(scene, state)
-    state, fused, confidence, albedo, normal = brought((state, fused, confidence, albedo, normal))
-    maps = Maps(
-        deformation=state.deformation,
-        displacement=fused,
-        displacement_views=state.displacement,
-        confidence=confidence,
-        albedo=albedo,
-        normal=normal,
-    )
+    state, maps = _on_host(state, fused, confidence, albedo, normal)
     return FitResult(
         state=state,
         sharing=scene.sharing,
@@ -74,6 +66,22 @@ def assemble(
         observed=tuple(view.landmarks for view in scene.views),
         model=model_on(scene.model, torch.device("cpu")),
     )
+
+
+def _on_host(
+    state: FaceState, fused: Tensor, confidence: Tensor, albedo: Tensor, normal: Tensor
+) -> tuple[FaceState, Maps]:
+    """State and maps, brought to the CPU together."""
+    state, fused, confidence, albedo, normal = brought((state, fused, confidence, albedo, normal))
+    maps = Maps(
+        deformation=state.deformation,
+        displacement=fused,
+        displacement_views=state.displacement,
+        confidence=confidence,
+        albedo=albedo,
+        normal=normal,
+    )
+    return state, maps
 
 
 def strayed(scene: Scene, residuals: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:

@@ -95,18 +95,15 @@ def solve_coefficients(
 
     start: how landmarks are believed, where the settings hold on to them.
     """
-    swap = None
+    swap, seen = None, (scene, state)
     if settings.symmetry:
         swap = mirrored_expressions(scene.model.expression_names)
-        doubled, both = mirror_scene(scene, state)
-        twice = None if focal_deviation is None else focal_deviation.repeat(2)
-        skin = _Problem(doubled, both, free, settings, twice)
-    else:
-        skin = _Problem(scene, state, free, settings, focal_deviation)
+        seen = mirror_scene(scene, state)
+        focal_deviation = None if focal_deviation is None else focal_deviation.repeat(2)
+    skin = _Problem(*seen, free, settings, focal_deviation)
     held = None
     if settings.landmarks > 0:
-        share = settings.landmarks
-        held = HeldLandmarks(scene, state, free, start or LandmarkStart(), share)
+        held = HeldLandmarks(scene, state, free, start or LandmarkStart(), settings.landmarks)
     bounds = {}
     leaves = {name: getattr(state, name).double() for name in free}
     if "expression" in free and scene.model.expression_is_blendshape:

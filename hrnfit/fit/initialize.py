@@ -82,14 +82,7 @@ def initialize(
     )
     warnings = _without_landmarks(views, found)
     found = _drop_contradicting(found, warnings)
-    fitted = _solve(problem, found)
-    while (worst := _bad_view(fitted.errors, settings)) is not None:
-        warnings[worst] = (
-            f"view {worst!r} is left out: its landmarks miss the face fitted to all views by "
-            f"{fitted.errors[worst]:.1f} mm; check its camera, or whether it shows another face"
-        )
-        found = tuple(view for view in found if view.name != worst)
-        fitted = _solve(problem, found)
+    fitted = _solved_without_bad_views(problem, found, warnings)
     for text in warnings.values():
         log.warning(text)
     unknown = torch.tensor([not view.camera_known for view in views]).float()
@@ -124,6 +117,21 @@ class _Fitted:
                 error = error[view.weight > 0]
             errors[view.name] = float(error.median())
         return errors
+
+
+def _solved_without_bad_views(
+    problem: LandmarkProblem, found: Sequence[LandmarkView], warnings: dict[str, str]
+) -> _Fitted:
+    """The fit to all views but those that contradict it, of which each is told in `warnings`."""
+    fitted = _solve(problem, found)
+    while (worst := _bad_view(fitted.errors, problem.settings)) is not None:
+        warnings[worst] = (
+            f"view {worst!r} is left out: its landmarks miss the face fitted to all views by "
+            f"{fitted.errors[worst]:.1f} mm; check its camera, or whether it shows another face"
+        )
+        found = tuple(view for view in found if view.name != worst)
+        fitted = _solve(problem, found)
+    return fitted
 
 
 def _solve(problem: LandmarkProblem, found: Sequence[LandmarkView]) -> _Fitted:

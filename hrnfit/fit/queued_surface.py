@@ -101,14 +101,15 @@ def surface_equations(
         hessian = hessian + pulled.T @ apart
         gradient = gradient + pulled.T @ off
         energy = energy + 0.5 * (off.square() / c.variance.repeat(frames)).sum()
-    weight = torch.cat(
-        [
-            torch.full_like(leaf.reshape(-1), deviations.get(n, torch.inf) ** -2)
-            for n, leaf in leaves.items()
-        ]
-    )
+    weight = _prior_weights(leaves, deviations)
     pulled = weight * x
     return energy + 0.5 * pulled @ x, hessian + torch.diag(weight), gradient + pulled
+
+
+def _prior_weights(leaves: Leaves, deviations: dict[str, float]) -> Float[Tensor, "n"]:
+    """One over the squared deviation of each packed number; 0 where there is no prior."""
+    each = {n: deviations.get(n, torch.inf) ** -2 for n in leaves}
+    return torch.cat([torch.full_like(x.reshape(-1), each[n]) for n, x in leaves.items()])
 
 
 def _padded(values: Tensor, axes: tuple[int, ...], more: int) -> Tensor:

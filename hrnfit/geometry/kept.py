@@ -1,5 +1,5 @@
-"""What is computed once: from a tensor that never changes (triangles, a chart), kept as long as that tensor lives,
-or from plain arguments, kept for good.
+"""What is computed once: from a tensor that never changes (triangles, a chart), kept as long as that tensor lives;
+or from plain arguments, kept for good where these are few, else while it was asked for lately.
 
 Several threads may ask, each on a stream of its own: what one makes is finished before another may read it.
 """
@@ -7,7 +7,9 @@ Several threads may ask, each on a stream of its own: what one makes is finished
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, MutableMapping
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Hashable, MutableMapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -52,6 +54,60 @@ def kept_for_good(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return made[key]
 
     return constant
+
+
+class _Lately(threading.local):
+    """Of one thread: the constants of each function by stream and key, and who holds those that it reads."""
+
+    def __init__(self) -> None:
+        self.made: dict[object, OrderedDict[Hashable, Tensor]] = {}
+        self.holders: list[list[Tensor]] = []
+
+
+_lately = _Lately()
+
+
+def kept_lately(most: int) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """As `kept_for_good`, for arguments that may go on changing (annealed weights): of each thread's the `most` asked
+    for last are kept. A recording, which reads their memory at every replay, holds them by `held_constants`.
+
+    One of another stream is another: memory that is given back is reused in the order of its own stream.
+    """
+
+    def kept(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @wraps(make)
+        def constant(*key: Hashable) -> Tensor:
+            made = _lately.made.setdefault(constant, OrderedDict())
+            full = (_stream(key), *key)
+            if full not in made:
+                made[full] = make(*key)
+                while len(made) > most:
+                    made.popitem(last=False)
+            made.move_to_end(full)
+            for holder in _lately.holders:
+                holder.append(made[full])
+            return made[full]
+
+        return constant
+
+    return kept
+
+
+def _stream(key: tuple[Hashable, ...]) -> torch.cuda.Stream | None:
+    """The current one of the CUDA device that is named among the arguments."""
+    devices = [x for x in key if isinstance(x, torch.device) and x.type == "cuda"]
+    return torch.cuda.current_stream(devices[0]) if devices else None
+
+
+@contextmanager
+def held_constants() -> Generator[list[Tensor]]:
+    """What functions of `kept_lately` give this thread within it."""
+    held: list[Tensor] = []
+    _lately.holders.append(held)
+    try:
+        yield held
+    finally:
+        _lately.holders.pop()
 
 
 def _finished(value: Value, device: torch.device) -> Value:

@@ -24,9 +24,29 @@ os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile on first use; Triton keeps the machine code on disk."""
+    """Compile on first use; Triton keeps the machine code on disk. Launched on the device of its tensors."""
     # run-time type checking wraps every function of a module, and Triton reads the source
-    return triton.jit(inspect.unwrap(function))
+    made: Any = triton.jit(inspect.unwrap(function))
+    if not INTERPRETED:
+        made.run = on_device_of_tensors(made.run)
+    return made
+
+
+def on_device_of_tensors(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run`, with the device of its first tensor as the current one: Triton launches on the current device and its
+    current stream, wherever the tensors are. To ask takes 0.4 us of the host."""
+
+    def launch(*args: Any, **options: Any) -> Any:
+        for given in args:
+            if isinstance(given, torch.Tensor):
+                there = given.get_device()  # -1 on the CPU, of which Triton tells
+                if there in (-1, torch.cuda.current_device()):
+                    break
+                with torch.cuda.device(there):
+                    return run(*args, **options)
+        return run(*args, **options)
+
+    return launch
 
 
 def blocks(items: int, block: int) -> tuple[int]:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from hrnfit.geometry.device_kernels import has_kernels
+from hrnfit.geometry.device_kernels import underived
 from hrnfit.geometry.whole_fill import relaxed_whole
 
 OVER_RELAXATION = 1.8
@@ -39,17 +39,12 @@ def fill(
     exp(-|difference|^2 / edge_scale^2) (Perona & Malik 1990). 0 everywhere when nothing is known.
     """
     channels = values.reshape(*used.shape, -1)
-    if guide is None and channels.shape[2] <= MOST_CHANNELS and _by_kernels(values):
+    if guide is None and channels.shape[2] <= MOST_CHANNELS and underived(values):
         from hrnfit.geometry.fill_cuda import device_fill  # local: triton
 
-        with torch.cuda.device_of(values):
-            filled = device_fill(channels, known, used, sweeps, OVER_RELAXATION)
+        filled = device_fill(channels, known, used, sweeps, OVER_RELAXATION)
         return filled.reshape(values.shape)
     return _filled(channels, known, used, guide, edge_scale, sweeps).reshape(values.shape)
-
-
-def _by_kernels(values: Tensor) -> bool:
-    return has_kernels(values.device) and not (torch.is_grad_enabled() and values.requires_grad)
 
 
 def _filled(

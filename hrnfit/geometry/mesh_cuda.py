@@ -45,8 +45,7 @@ def cuda_vertex_normals(
     vertices: Float[Tensor, "*B N 3"], faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "*B N 3"]:
     """`geometry.mesh.vertex_normals` on CUDA."""
-    with torch.cuda.device_of(vertices):
-        return _Normals.apply(vertices, faces)
+    return _Normals.apply(vertices, faces)
 
 
 class _Normals(torch.autograd.Function):
@@ -90,8 +89,7 @@ def cuda_rows(
 ) -> Float[Tensor, "*B N C"]:
     """Weighted sums of rows of `values`, of which `index` names K per result; constant weights."""
     stacked = values.reshape(-1, *values.shape[-2:])
-    with torch.cuda.device_of(values):
-        out = _Rows.apply(stacked, index, weights)
+    out = _Rows.apply(stacked, index, weights)
     return out.reshape(*values.shape[:-2], *out.shape[1:])
 
 
@@ -135,8 +133,7 @@ def cuda_project(
     T_cam_world: Float[Tensor, "V 4 4"],
 ) -> Float[Tensor, "V N 3"]:
     """Points of each view's frame as x, y px and camera depth mm; cameras are constants."""
-    with torch.cuda.device_of(x_world):
-        return _Project.apply(x_world, frame.to(x_world.device), K, T_cam_world)
+    return _Project.apply(x_world, frame.to(x_world.device), K, T_cam_world)
 
 
 class _Project(torch.autograd.Function):

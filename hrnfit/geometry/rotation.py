@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.geometry.device_kernels import has_kernels
+from hrnfit.geometry.device_kernels import underived
 
 SERIES_BELOW = 1e-2
 """Squared angle (rad^2) under which series replace closed forms. The series are exact to 1e-14 there,
@@ -51,18 +51,14 @@ def _coefficients(squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _by_kernels(*tensors: Tensor) -> bool:
-    """Whether kernels of our own take these: they have no derivatives, and cannot be looked through by `vmap`."""
-    if not has_kernels(tensors[0].device) or len({t.dtype for t in tensors}) > 1:
-        return False
-    asked = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return not asked and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore
+    """Whether kernels of our own take these: they have no derivatives, and one dtype."""
+    return underived(*tensors) and len({t.dtype for t in tensors}) == 1
 
 
 def _device_turns(rotvec: Tensor) -> tuple[Tensor, Tensor]:
     from hrnfit.geometry.turn_cuda import device_turns  # local: triton
 
-    with torch.cuda.device_of(rotvec):
-        return device_turns(rotvec, SERIES_BELOW)
+    return device_turns(rotvec, SERIES_BELOW)
 
 
 def rotation_exp(rotvec: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
@@ -173,14 +169,13 @@ def rigid_inverse(T: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4 4"]:
 
 
 def pose_matrix(
-    tangent: Float[Tensor, "*B 6"], reference: Float[Tensor, "*B 4 4"]
-) -> Float[Tensor, "*B 4 4"]:
+    tangent: Float[Tensor, "*#B 6"], reference: Float[Tensor, "*#B 4 4"]
+) -> Float[Tensor, "*#B 4 4"]:
     """Pose at a tangent (rotation vector rad, translation mm): R = exp(w) R_ref, t = t_ref + v."""
     if _by_kernels(tangent, reference):
         from hrnfit.geometry.turn_cuda import device_poses  # local: triton
 
-        with torch.cuda.device_of(tangent):
-            return device_poses(tangent, reference, SERIES_BELOW)
+        return device_poses(tangent, reference, SERIES_BELOW)
     rotation = rotation_exp(tangent[..., :3]) @ reference[..., :3, :3]
     return rigid_matrix(rotation, reference[..., :3, 3] + tangent[..., 3:])
 
@@ -203,11 +198,16 @@ def rebase(
 
 
 def _orthonormal(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
-    """The nearest rotation to what is almost one. On a device by Newton's iteration for the polar factor
-    (Higham 1986), of which three steps take an error of 0.01 to 1e-16: a decomposition waits for the host."""
+    """The nearest rotation to what is almost one. On a device without a decomposition, which waits for the host."""
     if rotation.device.type == "cpu":
         U, _, Vh = torch.linalg.svd(rotation)
         return U @ Vh
+    return polar_factor(rotation)
+
+
+def polar_factor(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
+    """The nearest rotation to what is almost one, by Newton's iteration for the polar factor in its form without
+    inverses (Higham 1986), of which three steps take an error of 0.01 to 2e-15."""
     for _ in range(3):
         rotation = 1.5 * rotation - 0.5 * rotation @ (rotation.mT @ rotation)
     return rotation

@@ -30,8 +30,8 @@ def device_turns(
 
 
 def device_poses(
-    tangents: Float[Tensor, "*B 6"], references: Float[Tensor, "*B 4 4"], below: float
-) -> Float[Tensor, "*B 4 4"]:
+    tangents: Float[Tensor, "*#B 6"], references: Float[Tensor, "*#B 4 4"], below: float
+) -> Float[Tensor, "*#B 4 4"]:
     """`pose_matrix`."""
     batch = torch.broadcast_shapes(tangents.shape[:-1], references.shape[:-2])
     tangents = tangents.expand(*batch, 6).contiguous()

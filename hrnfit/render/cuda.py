@@ -33,8 +33,7 @@ class CudaRasterizer:
         """
         check_points(points)
         mesh = mesh_of(faces, points)
-        with torch.cuda.device_of(points):
-            out = Rasterize.apply(points.contiguous(), mesh.faces, height, width)
+        out = Rasterize.apply(points.contiguous(), mesh.faces, height, width)
         triangle, barycentric, depth = out
         return Raster(triangle=triangle, barycentric=barycentric, depth=depth)
 
@@ -59,8 +58,7 @@ class CudaRasterizer:
         ):  # an expanded raster is not copied for each view
             triangle, barycentric = triangle[:1], barycentric[:1]
         batched, barycentric = _same_dtype(batched, barycentric)
-        with torch.cuda.device_of(batched):
-            return Interpolate.apply(batched, barycentric, triangle.contiguous(), mesh.faces, views)
+        return Interpolate.apply(batched, barycentric, triangle.contiguous(), mesh.faces, views)
 
     def sample_texture(
         self, texture: Float[Tensor, "*V H W C"], uv: Float[Tensor, "V h w 2"]
@@ -73,8 +71,7 @@ class CudaRasterizer:
             )
         check_device(batched)
         batched, uv = _same_dtype(batched, uv)
-        with torch.cuda.device_of(batched):
-            return SampleTexture.apply(batched, uv)
+        return SampleTexture.apply(batched, uv)
 
     def antialias(
         self,
@@ -90,10 +87,9 @@ class CudaRasterizer:
             faces, ("silhouette edges", mesh.version), partial(edge_tables, mesh.faces)
         )
         image, points, depth = _same_dtype(image, points, raster.depth)
-        with torch.cuda.device_of(points):
-            return Antialias.apply(
-                image, points, mesh.faces, raster.triangle.contiguous(), depth, edges
-            )
+        return Antialias.apply(
+            image, points, mesh.faces, raster.triangle.contiguous(), depth, edges
+        )
 
 
 def _same_dtype(*tensors: Tensor) -> list[Tensor]:

@@ -25,10 +25,9 @@ class Shade(torch.autograd.Function):
         out = torch.empty_like(normals)
         views, pixels = normals.shape[:2]
         block = width_of(256)
-        with torch.cuda.device_of(normals):
-            cuda_shade_kernels.shade[(*blocks(pixels, block), views)](
-                normals, light, out, pixels, *constants, BLOCK=block
-            )
+        cuda_shade_kernels.shade[(*blocks(pixels, block), views)](
+            normals, light, out, pixels, *constants, BLOCK=block
+        )
         ctx.save_for_backward(normals, light)
         ctx.constants = constants
         return out
@@ -59,10 +58,9 @@ class Normalize(torch.autograd.Function):
         out = torch.empty_like(vectors)
         block = width_of(256)
         tiny = torch.finfo(vectors.dtype).tiny
-        with torch.cuda.device_of(vectors):
-            cuda_shade_kernels.normalize[blocks(len(vectors), block)](
-                vectors, out, len(vectors), TINY=tiny, BLOCK=block
-            )
+        cuda_shade_kernels.normalize[blocks(len(vectors), block)](
+            vectors, out, len(vectors), TINY=tiny, BLOCK=block
+        )
         ctx.save_for_backward(vectors)
         return out
 
@@ -86,6 +84,5 @@ def basis(normals: Tensor, constants: tuple[float, ...]) -> Tensor:
     flat = normals.contiguous()
     out = normals.new_empty(*normals.shape[:-1], 9)
     count, block = flat.numel() // 3, width_of(256)
-    with torch.cuda.device_of(normals):
-        cuda_shade_kernels.basis[blocks(count, block)](flat, out, count, *constants, BLOCK=block)
+    cuda_shade_kernels.basis[blocks(count, block)](flat, out, count, *constants, BLOCK=block)
     return out

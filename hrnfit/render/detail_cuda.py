@@ -31,8 +31,7 @@ def cuda_view_detail(
     """`detail.view_detail` on CUDA."""
     frame, rows = frame.to(positions.device), rows.to(positions.device)
     mask = kept_with(mask, ("numbers", positions.dtype), lambda: mask.to(positions.dtype))
-    with torch.cuda.device_of(positions):
-        return _Detail.apply(positions, normals, displacement, mask, frame, rows)
+    return _Detail.apply(positions, normals, displacement, mask, frame, rows)
 
 
 def _plain(

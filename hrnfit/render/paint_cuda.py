@@ -28,8 +28,7 @@ def painted(
     triangle: Int[Tensor, "V S S"],
 ) -> Float[Tensor, "V S S 4"]:
     """Albedo times the irradiance of unit normals where a triangle is seen, and 1 there; else zeros."""
-    with torch.cuda.device_of(albedo):
-        return _Paint.apply(albedo, normals, light, rows.to(albedo.device), triangle)
+    return _Paint.apply(albedo, normals, light, rows.to(albedo.device), triangle)
 
 
 def separated(

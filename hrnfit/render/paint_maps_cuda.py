@@ -38,11 +38,10 @@ def painted_maps(
 ) -> tuple[Float[Tensor, "V S S 4"], Float[Tensor, "V S S 3"]]:
     """Albedo times irradiance where a triangle is seen, and 1 there, else zeros; and the unit normals, without
     derivative. `detail` holds normals of any length."""
-    with torch.cuda.device_of(albedo):
-        return _PaintMaps.apply(
-            raster.barycentric, albedo, detail, light, rows.to(albedo.device),
-            raster.triangle, uv, uv_faces,
-        )  # fmt: skip
+    return _PaintMaps.apply(
+        raster.barycentric, albedo, detail, light, rows.to(albedo.device),
+        raster.triangle, uv, uv_faces,
+    )  # fmt: skip
 
 
 def _plain(

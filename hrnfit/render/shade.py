@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hrnfit.geometry.device_kernels import has_kernels
+from hrnfit.geometry.device_kernels import has_kernels, underived
 
 # Kernel ratio A_l / A_0 times the constant of Y_lm over that of Y_00 (1 / (2 sqrt(pi))).
 LINEAR = 2.0 / 3.0 * math.sqrt(3.0)
@@ -43,8 +43,7 @@ def plain_normalize(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
 
 def sh_basis(normals: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 9"]:
     """The nine basis values at unit normals; module docstring for order and scale."""
-    asked = torch.is_grad_enabled() and normals.requires_grad
-    if has_kernels(normals.device) and not asked and normals.numel():
+    if underived(normals) and normals.numel():
         from hrnfit.render.cuda_shade import basis  # local: Triton
 
         return basis(normals, (LINEAR, PRODUCT, ZONAL, DIFFERENCE))

@@ -171,9 +171,7 @@ def _advanced(
     # no damping helped: one more step, unaccepted, says whether there was anything left to gain
     last = now.damping > law.max_damping
     damping = torch.where(last, LAST_DAMPING, now.damping)
-    step = boxed_step(now.hessian, now.gradient, now.x, damping, box)
-    change = now.gradient @ step + 0.5 * step @ (now.hessian @ step)
-    promised = torch.where(torch.isfinite(change), -change, torch.inf)
+    step, promised = _step(now, damping, box)
     size = now.energy.clamp_min(1e-30)
     # below this, energies say nothing: the rounding of their own sum
     idle = promised <= 4 * torch.finfo(now.x.dtype).eps * size
@@ -184,8 +182,7 @@ def _advanced(
     steps = now.steps + better.to(now.steps.dtype)
     spent = torch.where(promised <= max(law.tolerance, 1e-6) * size, CONVERGED, STALLED)
     ended = torch.where(_finite(energy, hessian, gradient), RUNNING, NON_FINITE)
-    ended = torch.where(steps >= law.max_steps, MAX_STEPS, ended)
-    ended = torch.where(fall <= law.tolerance * now.energy, CONVERGED, ended)
+    ended = _after_a_step(ended, steps, fall <= law.tolerance * now.energy, law)
     ended = torch.where(better, ended, torch.where(idle, CONVERGED, RUNNING))
     ended = torch.where(last, spent, ended)
     relaxed = now.damping * (1 - (2 * fall / promised - 1) ** 3).clamp_min(1 / 3)
@@ -202,6 +199,19 @@ def _advanced(
         torch.where(running, ended, now.outcome),
         torch.where(better & (places == steps), energy, now.energies),
     )
+
+
+def _step(now: _Search, damping: Tensor, box: Box) -> tuple[Tensor, Tensor]:
+    """The damped step, and by how much the model's energy falls with it; infinity where that is not a number."""
+    step = boxed_step(now.hessian, now.gradient, now.x, damping, box)
+    change = now.gradient @ step + 0.5 * step @ (now.hessian @ step)
+    return step, torch.where(torch.isfinite(change), -change, torch.inf)
+
+
+def _after_a_step(ended: Tensor, steps: Tensor, little: Tensor, law: Law) -> Tensor:
+    """How a search stands that took a step: at its end where the energy fell by little, or all steps are taken."""
+    ended = torch.where(steps >= law.max_steps, MAX_STEPS, ended)
+    return torch.where(little, CONVERGED, ended)
 
 
 def _finite(energy: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hrnfit.geometry.kept import held_constants
+
 Function = Callable[..., tuple[Tensor, ...]]
 """Tensors in, tensors out. It must not look at values on the host, and must allocate the same shapes each time."""
 
@@ -33,6 +35,8 @@ class Recording:
     outputs: tuple[Tensor, ...]
     function: Function
     """Kept, because the graph reads the constants that it holds."""
+    constants: tuple[Tensor, ...]
+    """Others that the graph reads (`kept_lately`)."""
 
     def replay(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The outputs for these inputs, valid until the next replay."""
@@ -178,7 +182,7 @@ def _recorded(function: Function, inputs: tuple[Tensor, ...], device: torch.devi
     """Run once, since libraries and compiled kernels start lazily, then record. Recordings of a thread share
     one pool: they never run at the same time, and outputs that live are not reused."""
     buffers = tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in inputs)
-    with torch.cuda.device(device):
+    with torch.cuda.device(device), held_constants() as constants:
         side = _kept.store.side(device)
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -190,4 +194,4 @@ def _recorded(function: Function, inputs: tuple[Tensor, ...], device: torch.devi
         with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode="thread_local"):
             outputs = function(*buffers)
         _kept.store.pools.setdefault(device, graph.pool())
-    return Recording(graph, buffers, outputs, function)
+    return Recording(graph, buffers, outputs, function, tuple(constants))

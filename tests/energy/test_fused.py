@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,14 @@ import torch
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from hrnfit.energy.fused import ROLES, energies
-from hrnfit.energy.fused_total import Weighted
+from hrnfit.energy.fused_light import light_group
+from hrnfit.energy.fused_total import Group, Weighted, fused_total
 from hrnfit.energy.kernel import KERNELS
 from hrnfit.energy.term import reduce
 from hrnfit.fit.terms import TERMS, make_term
+from hrnfit.geometry.kept import held_constants
 from hrnfit.geometry.launched import INTERPRETED
+from hrnfit.solve.recorded import forget_recordings, replayed
 from tests.fit.small_scene import truth_on
 
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
@@ -124,3 +128,65 @@ def test_terms_together_are_the_sum_of_each_alone():
     assert torch.allclose(total, apart, rtol=2e-5)
     for a, b in zip(found, wanted, strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=2e-5 * float(b.abs().max()))
+
+
+def annealed(light: torch.Tensor, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """An energy of a light of 2 with a weight, and its gradient."""
+    read = light.detach().requires_grad_()
+    total, _ = fused_total([light_group(read, (Weighted("colour", "square", factor), 1.0), None)])
+    return total.detach(), torch.autograd.grad(total, read)[0]
+
+
+def test_annealed_weights_are_not_kept_for_good():
+    light = torch.randn(1, 9, 3, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    one, by_one = annealed(light, 1.0)
+    with held_constants() as held:
+        for step in range(100):
+            total, by_light = annealed(light, 1.0 + step)
+            assert torch.allclose(total, (1.0 + step) * one)
+            assert torch.allclose(by_light, (1.0 + step) * by_one)
+    assert len({id(x) for x in held}) == 100
+    left = [weakref.ref(x) for x in held]
+    held.clear()
+    assert 0 < sum(x() is not None for x in left) < 70
+
+
+def test_only_what_is_asked_for_is_differentiated():
+    """Of two groups, each asked for alone; the shares of the second stand behind those of the first."""
+    lights = torch.randn(2, 2, 9, 3, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    wanted = [annealed(light, factor)[1] for light, factor in zip(lights, (2.0, 5.0), strict=True)]
+    for asked in (0, 1):
+        spread: list[int] = []
+        reads = [x.detach().requires_grad_(k == asked) for k, x in enumerate(lights)]
+        groups = [
+            light_group(read, (Weighted(f"{k}", "square", factor), 1.0), None)
+            for k, (read, factor) in enumerate(zip(reads, (2.0, 5.0), strict=True))
+        ]
+        groups = [counted(group, k, spread) for k, group in enumerate(groups)]
+        total, _ = fused_total(groups)
+        (found,) = torch.autograd.grad(total, reads[asked])
+        assert spread == [asked]
+        assert torch.allclose(found, wanted[asked])
+
+
+def counted(group: Group, number: int, spread: list[int]) -> Group:
+    """The group, which notes its number when its gradient is spread."""
+
+    def noted(*given: torch.Tensor) -> None:
+        spread.append(number)
+        group.spread(*given)
+
+    return replace(group, spread=noted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_a_recording_holds_the_weights_that_it_reads():
+    light = torch.randn(1, 9, 3, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    before = [x.clone() for x in replayed("annealed", lambda x: annealed(x, 3.0), (light,))]
+    for step in range(200):
+        annealed(light, 100.0 + step)
+    for a, b in zip(
+        replayed("annealed", lambda x: annealed(x, 3.0), (light,)), before, strict=True
+    ):
+        assert torch.allclose(a, b)
+    forget_recordings()

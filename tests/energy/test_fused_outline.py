@@ -10,6 +10,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from hrnfit.energy import pixel_kernels
 from hrnfit.energy.contour import NearestContour, edges_of_views, mm_per_pixel
 from hrnfit.energy.fused_total import Weighted, fused_total
 from hrnfit.energy.fused_views import (
@@ -135,7 +136,32 @@ def test_colour_and_coverage_of_one_image_together(generator):
     assert torch.allclose(by_fused, by_plain, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize(("size", "radius"), [(40, 3), (100, 40)])
+def test_all_floats_reach_the_kernel_in_the_dtype_of_the_image(monkeypatch):
+    """Compiled, a variable has one type; in the interpreter mixed ones would pass unseen."""
+    scene, views, mm = seen()
+    views = replace(views, images=views.images.double())
+    image, normals = (torch.zeros(1, SIZE, SIZE, k, device=DEVICE) for k in (4, 3))
+    photo = Photographed(views.images, normals, scene.raster.triangle, views.T_cam_world, 0.1)
+    planes = outline_of(scene.points, scene.model.faces, scene.raster.triangle)[1]
+    line = Outlined(outline_band(planes, 3), edges_of_views(views)[0].valid, mm, 3)
+    asked = [(Weighted(name, "abs", 1.0), x) for name, x in (("light", photo), ("edge", line))]
+    given: list[torch.Tensor] = []
+
+    class Kernel:
+        def __getitem__(self, grid):
+            return lambda *args, **_: given.extend(x for x in args if torch.is_tensor(x))
+
+    monkeypatch.setattr(pixel_kernels, "seen_energies", Kernel())
+    seen_group(image, views.masks, *asked).launch(image, image.new_zeros(2, 2, 1))
+    floats = [x for x in given if x.is_floating_point()]
+    assert len(floats) == 9  # 6 read, 3 written
+    assert {x.dtype for x in floats} == {torch.float32}
+    assert views.masks.dtype == mm.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("size", "radius"), [(40, 3), (100, 40), (70, 1), (70, 31), (70, 32), (130, 64)]
+)
 def test_the_band_is_what_is_near_the_outline_and_far_from_open_ends(size, radius, generator):
     """Rows that end within a word, and a radius of more than a word."""
     marks = torch.rand(2, 2, size, size, generator=generator) < 2.0 / size**2
@@ -150,3 +176,18 @@ def test_the_band_is_what_is_near_the_outline_and_far_from_open_ends(size, radiu
     band = outline_band(planes.to(DEVICE), radius).cpu()
     found = band[..., None].long() >> torch.arange(32) & 1
     assert torch.equal(found.flatten(-2)[..., :size] > 0, outer & ~ends)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_a_band_of_another_radius_compiles_nothing(monkeypatch):
+    """Not even of a window whose band is wider than any before; Triton tells multiples of 16 and 1 from others."""
+    from triton import knobs
+
+    compiled: list[str] = []
+    hook = lambda **told: compiled.append(told["fn"].name)  # noqa: E731
+    planes = torch.zeros(2, 1, 70, 3, dtype=torch.int32, device=DEVICE)
+    outline_band(planes, 17)
+    monkeypatch.setattr(knobs.runtime, "jit_post_compile_hook", hook)
+    outline_band(planes, 26)
+    outline_band(planes, 77)
+    assert not compiled

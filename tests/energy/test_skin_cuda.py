@@ -86,3 +86,34 @@ def test_blocks_agree_with_torch(k):
     assert torch.allclose(skin_plain.texel_equations(columns, agreed), theirs)
     mine = skin_cuda.texel_equations(columns, agreed)
     assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_reading_more_texels_than_32_bits_count():
+    """The last view's derivatives lie beyond 2^31 numbers; texels but the first and last ones are in one place."""
+    views, texels, some = 16, 15_000_000, 40
+    if torch.cuda.mem_get_info()[0] < 40e9:
+        pytest.skip("less than 40 GB of GPU memory are free")
+    head = torch.zeros(1, texels, 3, device=DEVICE)
+    head[0, :some], head[0, -some:] = 12.0 * random(2, some, 3)
+    normals = head.new_tensor([0.0, 0.0, -1.0]).expand(1, texels, 3)
+    K = head.new_tensor([[100.0, 0.0, 12.0], [0.0, 110.0, 11.0], [0.0, 0.0, 1.0]])
+    motion = torch.eye(3, 4, device=DEVICE)
+    motion[2, 3] = 200.0
+    of_view = (K.repeat(views, 1, 1), motion.repeat(views, 1, 1))
+    frame = torch.zeros(views, dtype=torch.int64, device=DEVICE)
+    windows = (random(views, 10, S, S), torch.tensor(float(S), device=DEVICE))
+    depth = torch.full((views, S, S), 300.0, device=DEVICE)
+    windows[0][:, 9] = 1.0
+
+    def read(here: torch.Tensor) -> TexelViews:
+        compared = torch.ones(here.shape[1], device=DEVICE)
+        place = (*of_view, frame, here, normals[:, : here.shape[1]])
+        return skin_cuda.read_skin(*windows, *place, depth, compared)
+
+    whole = read(head)
+    for part in (slice(0, some), slice(texels - some, texels)):
+        wanted = read(head[:, part].contiguous())
+        assert bool(wanted.weight[-1].any())
+        for name in ("colour", "jacobian", "weight"):
+            assert torch.equal(getattr(whole, name)[-1, part], getattr(wanted, name)[-1])

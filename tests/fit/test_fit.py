@@ -259,3 +259,14 @@ def test_wrong_requests_are_named():
     with pytest.raises(FileNotFoundError, match="known are"):
         fit(QUICK, recipe="studio")
     assert isinstance(recipe_from(QUICK), Recipe)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch sees fewer than two CUDA devices")
+def test_a_fit_on_the_second_gpu_allocates_nothing_on_the_first():
+    with torch.cuda.device(0):
+        before = torch.cuda.memory_allocated(0)
+        torch.cuda.reset_peak_memory_stats(0)
+        result = fit(RIG, device="cuda:1")
+        assert torch.cuda.max_memory_allocated(0) == before
+        assert torch.cuda.max_memory_allocated(1) > 0
+    assert error(result, "mid") < 0.6

@@ -1,4 +1,4 @@
-"""The fill by kernels against that in plain torch, in the interpreter."""
+"""The fill by kernels against that in plain torch on the CPU: in the interpreter, or on a device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hrnfit.geometry.fill_cuda import device_fill
 from hrnfit.geometry.launched import INTERPRETED
 from hrnfit.geometry.map_fill import OVER_RELAXATION, fill
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
 F64 = torch.float64
 
@@ -26,12 +26,13 @@ def test_it_fills_as_plain_torch(shape, most, generator, monkeypatch):
     used = torch.rand(shape, generator=generator) > 0.1
     values[~known] = torch.nan  # what is not known may be anything
     expected = fill(values, known, used, sweeps=2)
-    ours = device_fill(values, known, used, 2, OVER_RELAXATION)
+    given = (x.to(DEVICE) for x in (values, known, used))
+    ours = device_fill(*given, 2, OVER_RELAXATION).cpu()
     # places between pixels and the pace are float32, whatever the maps are
     torch.testing.assert_close(ours, expected, atol=2e-6, rtol=0)
 
 
 def test_nothing_known_gives_zero():
-    none = torch.zeros(4, 6, dtype=torch.bool)
-    ours = device_fill(torch.ones(4, 6, 1), none, ~none, 2, OVER_RELAXATION)
-    assert torch.equal(ours, torch.zeros(4, 6, 1))
+    none = torch.zeros(4, 6, dtype=torch.bool, device=DEVICE)
+    ours = device_fill(torch.ones(4, 6, 1, device=DEVICE), none, ~none, 2, OVER_RELAXATION)
+    assert torch.equal(ours.cpu(), torch.zeros(4, 6, 1))

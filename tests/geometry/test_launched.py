@@ -1,10 +1,14 @@
-"""What Triton's kernels may not do, so that every version of its interpreter runs them."""
+"""What Triton's kernels may not do, so that every version of its interpreter runs them; and where they are launched."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+
+import pytest
+import torch
 
 import hrnfit
 
@@ -60,3 +64,38 @@ def test_kernels_loop_over_run_time_values_by_while():
                 found += [f"{file.name} {loop}" for loop in loops_over_values(function)]
     assert seen > 50
     assert not found
+
+
+class There(torch.Tensor):
+    """A tensor that says it is on the second GPU."""
+
+    def get_device(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(("current", "changed"), [(0, [1]), (1, [])])
+def test_a_kernel_is_launched_on_the_device_of_its_tensors(monkeypatch, current, changed):
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from hrnfit.geometry.launched import on_device_of_tensors
+
+    made: list[int] = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current)
+    monkeypatch.setattr(torch.cuda, "device", lambda index: made.append(index) or nullcontext())
+    launch = on_device_of_tensors(lambda *args, **options: (len(made), args, options))
+    far = torch.zeros(2).as_subclass(There)
+    count, args, options = launch(None, far, 7, grid=(1,))
+    assert (count, made, args[2], options) == (len(changed), changed, 7, {"grid": (1,)})
+    assert launch(3, torch.zeros(2))[1][0] == 3  # Triton's own error tells of a tensor on the CPU
+    assert made == changed
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch sees fewer than two CUDA devices")
+def test_the_second_gpu_is_used_while_the_first_is_the_current_one():
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from hrnfit.geometry.rotation import rotation_exp
+
+    w = torch.tensor([[0.1, -0.4, 0.2]])
+    with torch.cuda.device(0):
+        found = rotation_exp(w.to("cuda:1"))
+    assert found.device == torch.device("cuda", 1)
+    torch.testing.assert_close(found.cpu(), rotation_exp(w), atol=1e-6, rtol=0)

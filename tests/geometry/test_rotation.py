@@ -6,6 +6,7 @@ import torch
 from hrnfit.geometry.rotation import (
     frame_from_axes,
     left_jacobian,
+    polar_factor,
     pose_matrix,
     pose_tangent,
     rebase,
@@ -100,6 +101,31 @@ def test_rebase_keeps_the_pose(generator):
     zero, moved = rebase(tangent, reference)
     assert not zero.any()
     assert torch.allclose(pose_matrix(zero, moved), pose_matrix(tangent, reference), atol=1e-12)
+
+
+def test_the_polar_factor_is_the_rotation_that_a_small_stretch_follows(generator):
+    """R (1 + S) with a symmetric S is R and a stretch, whose nearest rotation is R."""
+    R = rotation_exp(random_vectors(6, 1.3, generator))
+    S = torch.randn(6, 3, 3, generator=generator, dtype=torch.float64)
+    S = S + S.mT
+    S = 0.01 * S / torch.linalg.matrix_norm(S, 2)[:, None, None]
+    stretched = R + R @ S
+    assert float((stretched - R).abs().max()) > 5e-3
+    assert torch.allclose(polar_factor(stretched), R, atol=4e-15, rtol=0)
+    U, _, Vh = torch.linalg.svd(stretched)
+    assert torch.allclose(polar_factor(stretched), U @ Vh, atol=4e-15, rtol=0)
+    single = polar_factor(stretched.float())
+    assert torch.allclose(single @ single.mT, torch.eye(3).expand(6, 3, 3), atol=5e-7)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_rebase_on_a_device_is_that_of_the_cpu(generator):
+    tangent = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+    reference = torch.eye(4, dtype=torch.float64).repeat(3, 1, 1)
+    reference[:, :3, :3] *= 1.001  # drift
+    zero, moved = rebase(tangent.cuda(), reference.cuda())
+    assert not zero.any()
+    assert torch.allclose(moved.cpu(), rebase(tangent, reference)[1], atol=1e-12)
 
 
 def test_rigid_inverse(generator):

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hrnfit.io import image as module
+from hrnfit.io import image_file
 from hrnfit.io.exif import FOCAL_LENGTH_35, ORIENTATION, orient
 from hrnfit.io.image import (
     encode_srgb,
@@ -143,7 +144,7 @@ def test_orient_equals_pillow(orientation):
     picture = Image.fromarray(codes)
     picture.info["exif"] = exif.tobytes()
     picture.getexif().update(exif)
-    expected = module.ImageOps.exif_transpose(picture)
+    expected = ImageOps.exif_transpose(picture)
     np.testing.assert_array_equal(orient(codes, orientation), np.asarray(expected))
 
 
@@ -212,7 +213,7 @@ def test_unusable_files(tmp_path, monkeypatch):
         load_image(tmp_path / "text.png")
     with pytest.raises(ValueError, match=r"one\.png: 1x1 pixels are too few.* 32"):
         load_image(_jpeg(tmp_path / "one.png", 1, 1))
-    monkeypatch.setattr(module, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 1000)
     with pytest.raises(
         ValueError, match="40x40 pixels: over 0 megapixels; shrink it, or pass max_size"
     ):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from hrnfit.render import cuda
 from hrnfit.render.cpu import CpuRasterizer
 from hrnfit.render.cuda import CudaRasterizer
 from hrnfit.render.cuda_shade import Normalize, Shade, basis
+from hrnfit.render.cuda_silhouette import _pairs
 from hrnfit.render.rasterizer import Raster
+from hrnfit.render.reference import _silhouette_pairs
 from hrnfit.render.shade import (
     DIFFERENCE,
     LINEAR,
@@ -29,6 +32,7 @@ from hrnfit.render.shade import (
     plain_shade,
     shade,
 )
+from hrnfit.render.silhouette import edge_topology
 from hrnfit.render.texture import uv_interpolate
 from hrnfit.solve.recorded import replayed
 from tests.render.scenes import relative, render, two_spheres
@@ -227,13 +231,20 @@ def test_the_harmonics_of_normals(generator):
     torch.testing.assert_close(basis(normals, constants), plain_basis(normals), atol=1e-12, rtol=0)
 
 
-def test_each_blended_pair_is_listed_once():
+def test_the_pairs_that_blend_are_listed_once_each_and_are_those_of_the_reference():
+    """What the reference finds by walking from all pixels: pixel on the surface, pixel beyond, edge and axis."""
     points, faces = two_spheres(12, 40)
-    points, faces = points.to(DEVICE).requires_grad_(), faces.to(DEVICE)
-    raster = OURS.rasterize(points.detach(), faces, 40, 40)
-    hit = (raster.triangle >= 0)[..., None].to(points.dtype)
-    image = OURS.antialias(hit, raster, points, faces)
-    _, _, _, _, counters, listed = image.grad_fn.saved_tensors
-    found = listed[: int(counters[1])]
-    assert len(found) > 50
-    assert len(found.unique(dim=0)) == len(found) <= len(listed)
+    own, there = points.to(DEVICE, copy=True).requires_grad_(), faces.to(DEVICE)
+    raster = OURS.rasterize(own.detach(), there, 40, 40)
+    hit = (raster.triangle >= 0)[..., None].to(own.dtype)
+    image = OURS.antialias(hit, raster, own, there)
+    blended: Any = image.grad_fn  # lives as long as the image does
+    found = _pairs(blended.saved_tensors, blended.tables)
+    for view in range(2):
+        seen = raster.triangle[view].cpu(), raster.depth[view].cpu()
+        edges = edge_topology(faces.numpy())
+        wanted = _silhouette_pairs(points[view], faces, *seen, edges).tolist()
+        assert len(wanted) > 25
+        assert sorted(found[view].tolist()) == sorted(wanted)
+    # a pair that was listed twice would be one of `found`, but blend twice
+    assert int(blended.saved_tensors[4][1]) == sum(map(len, found))

@@ -1,6 +1,8 @@
-"""Painting from maps in one kernel against the plain formula, in the interpreter."""
+"""Painting from maps in one kernel against the plain formula on the CPU: in the interpreter, or on a device."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 from hrnfit.geometry.launched import INTERPRETED
 from hrnfit.render.paint_maps_cuda import _PaintMaps, _plain
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled in this process")
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 
 SIZE = 47  # more pixels than a program takes in one of its steps
 
@@ -32,29 +34,36 @@ def given(generator: torch.Generator, dtype: torch.dtype = torch.float64):
     return [x.requires_grad_() for x in leaves], (torch.tensor([2, 0]), triangle, uv, faces)
 
 
+def there(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Copies on the device, which ask for gradients as these do."""
+    return [x.detach().to(DEVICE).requires_grad_(x.requires_grad) for x in tensors]
+
+
 def test_colour_normals_and_gradients_are_those_of_the_formula(generator):
     leaves, rest = given(generator)
-    ours, normals = _PaintMaps.apply(*leaves, *rest)
+    own = there(leaves)
+    ours, normals = _PaintMaps.apply(*own, *there(rest))
     plain = _plain(*leaves, *rest)
-    assert torch.allclose(ours, plain, atol=1e-12)
-    length = normals.norm(dim=-1)
+    assert torch.allclose(ours.cpu(), plain, atol=1e-12)
+    length = normals.cpu().norm(dim=-1)
     seen = rest[1] >= 0
     assert not length[~seen].any()
     assert torch.allclose(length[seen & (length > 0)], torch.ones((), dtype=length.dtype))
     assert not normals.requires_grad
     weight = torch.randn(plain.shape, generator=generator, dtype=plain.dtype)
     weight[:, :10] = 0.0
-    grads = [torch.autograd.grad((x * weight).sum(), leaves) for x in (ours, plain)]
-    for a, b in zip(*grads, strict=True):
-        assert torch.allclose(a, b, atol=1e-10)
+    mine = torch.autograd.grad((ours * weight.to(DEVICE)).sum(), own)
+    theirs = torch.autograd.grad((plain * weight).sum(), leaves)
+    for a, b in zip(mine, theirs, strict=True):
+        assert torch.allclose(a.cpu(), b, atol=1e-10)
 
 
 def test_what_needs_no_gradient_gets_none(generator):
     leaves, rest = given(generator)
     weight = torch.randn(2, SIZE, SIZE, 4, generator=generator, dtype=torch.float64)
     wanted = torch.autograd.grad((_plain(*leaves, *rest) * weight).sum(), leaves)
-    for k, leaf in enumerate(leaves):
-        held = [x if x is leaf else x.detach() for x in leaves]
-        out, _ = _PaintMaps.apply(*held, *rest)
-        (grad,) = torch.autograd.grad((out * weight).sum(), leaf)
-        assert torch.allclose(grad, wanted[k], atol=1e-10)
+    for k in range(len(leaves)):
+        held = [x.requires_grad_(i == k) for i, x in enumerate(there(leaves))]
+        out, _ = _PaintMaps.apply(*held, *there(rest))
+        (grad,) = torch.autograd.grad((out * weight.to(DEVICE)).sum(), held[k])
+        assert torch.allclose(grad.cpu(), wanted[k], atol=1e-10)
