@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hrnfit.energy import light_kernels
 from hrnfit.energy.shared_albedo import TexelViews
+from hrnfit.energy.surface_cuda import planar
 from hrnfit.energy.texels import Texels
 from hrnfit.geometry.kept import kept_for_good
 from hrnfit.geometry.launched import blocks, width_of
@@ -44,7 +45,7 @@ def light_field_cuda(
     normals: unit, in the head frame, of F frames. frame: which of these each view shows. motion: camera from head. ridge:
     of the harmonics. most: texels that they are solved from. rounds: of the harmonics, and of the remainder.
     """
-    colour, plain = texels.colour.contiguous(), texels.weight.contiguous()
+    colour, plain = planar(texels.colour), texels.weight.contiguous()
     place = (normals.contiguous(), frame.contiguous(), motion.contiguous())
     light = _harmonics(colour, plain, place, scale, ridge, most, rounds[0])
     views, P = plain.shape
@@ -54,18 +55,18 @@ def light_field_cuda(
     kinds = ("first", *("next" for _ in range(rounds[1] - 1)), "last")
     block, out = width_of(64), colour
     for kind in kinds:
-        out = colour.new_empty(views, P, 3 if kind == "last" else 4)
+        out = colour.new_empty(views, 3 if kind == "last" else 4, P)
         light_kernels.disagreement[blocks(P, block)](
             colour, plain, *place, light, image, raster.flat, out, views, P, raster.size, scale, size,
             step, VP=_padded(views), BLOCK=block, KIND=kind,
         )  # fmt: skip
         if kind != "last":
             image = _smoothed(out, raster, sigma, size, step)
-    return out
+    return out.movedim(-1, 1)
 
 
 def _harmonics(
-    colour: Float[Tensor, "V P 3"],
+    colour: Float[Tensor, "V 3 P"],
     plain: Float[Tensor, "V P"],
     place: tuple[Tensor, Tensor, Tensor],
     scale: float,
@@ -81,29 +82,32 @@ def _harmonics(
     each = max(1, -(-count // (block * PROGRAMS)))
     programs = -(-count // (block * each))
     weight, light = plain.new_empty(views, count), plain.new_empty(views, 9, 3)
-    size = (wide + 16) * wide
+    kinds = max(16, _padded(3 * views))
+    size = (2 * wide + kinds) * wide
     parts, sums = plain.new_empty(programs, size), plain.new_empty(size, dtype=torch.float64)
-    row = sums.new_empty(2, wide)
+    room = sums.new_empty(wide + 2, wide)
     folding, warps = width_of(64), 8 if wide <= 32 else 16
     for i in range(rounds):
         # the first looks are far off: a wide scale that shrinks to the one of the comparison
         last = scale * 2.0 ** (rounds - i)
         light_kernels.harmonic_sums[(programs,)](
             colour, plain, *place, light, weight, parts, views, P, count, stride, 1.0 / last**2, each,
-            VP=_padded(views), QP=wide, BLOCK=block, FIRST=i == 0, num_warps=warps,
+            VP=_padded(views), QP=wide, CP=kinds, BLOCK=block, FIRST=i == 0, num_warps=warps,
         )  # fmt: skip
         light_kernels.folded[blocks(size, folding)](
             parts, sums, programs, size, GP=_padded(programs), BLOCK=folding
         )
-        light_kernels.harmonic_light[(1,)](sums, row, light, views, ridge, QP=wide, num_warps=warps)
+        light_kernels.harmonic_light[(1,)](
+            sums, room, light, views, ridge, QP=wide, num_warps=8 if wide <= 64 else 16
+        )
     return light
 
 
 def _smoothed(
-    planes: Float[Tensor, "V P 4"], raster: Texels, sigma: float, size: int, step: int
+    planes: Float[Tensor, "V 4 P"], raster: Texels, sigma: float, size: int, step: int
 ) -> Float[Tensor, "V 4 s s"]:
     """Means over step x step texels, blurred as `separable_blur` does."""
-    views, P, _ = planes.shape
+    views, _, P = planes.shape
     image = planes.new_empty(views, 4, size, size)
     block = width_of(128)
     grid = (*blocks(size * size, block), views)

@@ -86,7 +86,7 @@ def _weights(
         x, y, z = _normal(normals, frame, motion, v, at, P, seen, mask)
         squared = tl.zeros_like(own)
         for c in tl.static_range(3):
-            r = tl.load(colour + 3 * (v * P + at) + c, mask=mask, other=0.0)
+            r = tl.load(colour + (3 * v + c) * P + at, mask=mask, other=0.0)
             r -= _lit(light, x, y, z, v, seen, c)
             r -= (tl.sum(last * r, axis=0) / whole)[None, :]
             squared += r * r
@@ -98,19 +98,19 @@ def _weights(
 @kernel
 def harmonic_sums(
     colour, plain, normals, frame, motion, light, weight, parts, V, P, count, stride, inverse, each,
-    VP: tl.constexpr, QP: tl.constexpr, BLOCK: tl.constexpr, FIRST: tl.constexpr,
+    VP: tl.constexpr, QP: tl.constexpr, CP: tl.constexpr, BLOCK: tl.constexpr, FIRST: tl.constexpr,
 ):  # fmt: skip
     """One round of `harmonic_field`: weights of every `stride`-th texel, stored, and this program's part of the sums over
     `each` stretches of them.
 
-    parts: per program (QP, QP) of all harmonics with each other through the eliminated albedo, (9, QP) of every harmonic with
-    those of its view, (3, QP) with the colours, and (QP) whose first entry is the sum of the weights; float32.
+    parts: per program (2 QP + CP, QP), products with the weighted harmonics of all views: of these through the
+    eliminated albedo, of the bare harmonics (which count within a view), and of the colours of all views less their
+    mean (which count within a view); float32.
     """
-    v, q = tl.arange(0, VP)[:, None], tl.arange(0, QP)[None, :]
+    v, q, k = tl.arange(0, VP)[:, None], tl.arange(0, QP)[None, :], tl.arange(0, CP)[None, :]
     harmonic, view = q % 9, q // 9
-    across = tl.zeros((QP, QP), tl.float32)
-    own = tl.zeros((16, QP), tl.float32)
-    row = tl.arange(0, 16)[:, None]
+    across, own = tl.zeros((QP, QP), tl.float32), tl.zeros((QP, QP), tl.float32)
+    pull = tl.zeros((CP, QP), tl.float32)
     stretch = 0
     while stretch < each:
         t = (tl.program_id(0) * each + stretch) * BLOCK + tl.arange(0, BLOCK)
@@ -131,23 +131,22 @@ def harmonic_sums(
         for h in tl.static_range(1, 9):
             basis = tl.where(harmonic == h, _harmonic(x, y, z, h), basis)
         weighted = basis * tl.load(weight + view * count + t[:, None], mask=there, other=0.0)
-        share = weighted / tl.sqrt(whole)[:, None]
-        across += tl.dot(tl.trans(share), share, input_precision="ieee")
-        for h in tl.static_range(9):
-            part = tl.sum(weighted * _harmonic(x, y, z, h), axis=0)
-            own += tl.where(row == h, part[None, :], 0.0)
+        seen = (k < 3 * V) & inside[:, None]
+        against = tl.load(colour + k * P + at[:, None], mask=seen, other=0.0)
         for c in tl.static_range(3):
-            value = tl.load(colour + 3 * (v * P + at[None, :]) + c, mask=mask, other=0.0)
+            value = tl.load(colour + (3 * v + c) * P + at[None, :], mask=mask, other=0.0)
             mean = tl.sum(w * value, axis=0) / whole
-            value = tl.load(colour + 3 * (view * P + at[:, None]) + c, mask=there, other=0.0)
-            part = tl.sum(weighted * (value - mean[:, None]), axis=0)
-            own += tl.where(row == 9 + c, part[None, :], 0.0)
-        own += tl.where(row == 12, tl.sum(w), 0.0)
+            against -= tl.where(k % 3 == c, mean[:, None], 0.0)
+        across += tl.dot(tl.trans(weighted / whole[:, None]), weighted, input_precision="ieee")
+        own += tl.dot(tl.trans(basis), weighted, input_precision="ieee")
+        pull += tl.dot(tl.trans(against), weighted, input_precision="ieee")
         stretch += 1
-    parts += tl.program_id(0) * (QP + 16) * QP
-    column = tl.arange(0, QP)[:, None]
-    tl.store(parts + column * QP + q, across)
+    parts += tl.program_id(0) * (2 * QP + CP) * QP
+    row = tl.arange(0, QP)[:, None]
+    tl.store(parts + row * QP + q, across)
     tl.store(parts + (QP + row) * QP + q, own)
+    row = tl.arange(0, CP)[:, None]
+    tl.store(parts + (2 * QP + row) * QP + q, pull)
 
 
 @kernel
@@ -160,21 +159,24 @@ def folded(parts, out, programs, size, GP: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @kernel
-def harmonic_light(sums, row, light, V, ridge, QP: tl.constexpr):
-    """light (V, 9, 3) from the sums of `harmonic_sums` (row: see `eliminated`); not a number where the system is not definite."""
+def harmonic_light(sums, room, light, V, ridge, QP: tl.constexpr):
+    """light (V, 9, 3) from the sums of `harmonic_sums` (room: see `eliminated`); not a number where the system is
+    not definite."""
     q, r = tl.arange(0, QP)[:, None], tl.arange(0, QP)[None, :]
     flat = tl.arange(0, QP)
-    across = tl.load(sums + q * QP + r)
-    same = q // 9 == r // 9
-    own = tl.load(sums + (QP + r % 9) * QP + q, mask=same, other=0.0)
-    evidence = tl.maximum(tl.load(sums + (QP + 12) * QP) / V, 1e-6)
-    system = own - across + tl.where(q == r, ridge * evidence, 0.0)
-    inverse = eliminated(system, row, 9 * V, QP)
+    counted = flat < 9 * V
+    own = sums + QP * QP
+    within = tl.load(own + q * QP + r, mask=q // 9 == r // 9, other=0.0)
+    # the first harmonic is 1: with itself it sums up the weights of its view
+    weights = tl.load(own + flat * (QP + 1), mask=counted & (flat % 9 == 0), other=0.0)
+    evidence = tl.maximum(tl.sum(weights) / V, 1e-6)
+    system = within - tl.load(sums + q * QP + r) + tl.where(q == r, ridge * evidence, 0.0)
+    inverse = eliminated(system, room, 9 * V, QP)
+    inverse = tl.where((q < 9 * V) & (r < 9 * V), inverse, 0.0)
     for c in tl.static_range(3):
-        right = tl.load(sums + (QP + 9 + c) * QP + flat)
-        right = tl.where(flat < 9 * V, right, 0.0)
-        value = tl.sum(tl.where(r < 9 * V, inverse, 0.0) * right[None, :], axis=1)
-        tl.store(light + 3 * flat + c, value.to(tl.float32), mask=flat < 9 * V)
+        right = tl.load(own + (QP + 3 * (r // 9) + c) * QP + r, mask=r < 9 * V, other=0.0)
+        value = tl.sum(inverse * right, axis=1)
+        tl.store(light + 3 * flat + c, value.to(tl.float32), mask=counted)
 
 
 @kernel
@@ -200,8 +202,8 @@ def disagreement(
 ):  # fmt: skip
     """What each view reads at texels less the harmonics, against the views' robust mean.
 
-    KIND "first": out (V, P, 4), that times its weight, and the weight; "next": the mean is of what is left by the
-    smooth field in `image`; "last": out (V, P, 3), the harmonics and that field.
+    KIND "first": out (V, 4, P), that times its weight, and the weight; "next": the mean is of what is left by the
+    smooth field in `image`; "last": out (V, 3, P), the harmonics and that field.
     """
     p, v = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, VP)[:, None]
     mask = (v < V) & (p < P)[None, :]
@@ -222,26 +224,29 @@ def disagreement(
         sg = _smooth_part(image, v, row, column, mask, size, step, 1) / whole
         sb = _smooth_part(image, v, row, column, mask, size, step, 2) / whole
     if KIND == "last":
-        tl.store(out + 3 * at, r + sr, mask=mask)
-        tl.store(out + 3 * at + 1, g + sg, mask=mask)
-        tl.store(out + 3 * at + 2, b + sb, mask=mask)
+        out += 3 * v * P + p[None, :]
+        tl.store(out, r + sr, mask=mask)
+        tl.store(out + P, g + sg, mask=mask)
+        tl.store(out + 2 * P, b + sb, mask=mask)
     else:
-        r = tl.load(colour + 3 * at, mask=mask, other=0.0) - r
-        g = tl.load(colour + 3 * at + 1, mask=mask, other=0.0) - g
-        b = tl.load(colour + 3 * at + 2, mask=mask, other=0.0) - b
+        colour += 3 * v * P + p[None, :]
+        r = tl.load(colour, mask=mask, other=0.0) - r
+        g = tl.load(colour + P, mask=mask, other=0.0) - g
+        b = tl.load(colour + 2 * P, mask=mask, other=0.0) - b
         given = tl.load(plain + at, mask=mask, other=0.0)
         w, mr, mg, mb, _ = robust_mean(r - sr, g - sg, b - sb, given, scale, 3)
         twice = tl.sum((given > 0).to(tl.int32), axis=0) >= 2
         w = tl.where(twice[None, :], w, 0.0) + 1e-6 * given
-        tl.store(out + 4 * at, w * (r - mr[None, :]), mask=mask)
-        tl.store(out + 4 * at + 1, w * (g - mg[None, :]), mask=mask)
-        tl.store(out + 4 * at + 2, w * (b - mb[None, :]), mask=mask)
-        tl.store(out + 4 * at + 3, w, mask=mask)
+        out += 4 * v * P + p[None, :]
+        tl.store(out, w * (r - mr[None, :]), mask=mask)
+        tl.store(out + P, w * (g - mg[None, :]), mask=mask)
+        tl.store(out + 2 * P, w * (b - mb[None, :]), mask=mask)
+        tl.store(out + 3 * P, w, mask=mask)
 
 
 @kernel
 def pooled(planes, texel, out, P, S, size, step, BLOCK: tl.constexpr):
-    """out (V, 4, size, size): means over step x step texels of planes (V, P, 4), 0 outside the chart. texel (S, S): which
+    """out (V, 4, size, size): means over step x step texels of planes (V, 4, P), 0 outside the chart. texel (S, S): which
     of P, or -1."""
     n, v = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.program_id(1)
     inside = n < size * size
@@ -254,7 +259,7 @@ def pooled(planes, texel, out, P, S, size, step, BLOCK: tl.constexpr):
         there = inside & (row < S) & (column < S)
         p = tl.load(texel + row * S + column, mask=there, other=-1)
         mask = (p >= 0)[None, :] & (c < 4)
-        total += tl.load(planes + 4 * (v * P + p)[None, :] + c, mask=mask, other=0.0)
+        total += tl.load(planes + (4 * v + c) * P + p[None, :], mask=mask, other=0.0)
         k += 1
     # a window over the border is the mean of what lies inside, as of `avg_pool2d`
     count = tl.minimum(step, S - i * step) * tl.minimum(step, S - j * step)

@@ -16,7 +16,7 @@ from hrnfit.energy.shared_albedo import (
     Consensus,
     TexelViews,
 )
-from hrnfit.energy.surface_cuda import slopes_along
+from hrnfit.energy.surface_cuda import planar, slopes_along
 from hrnfit.geometry.launched import blocks, width_of
 
 __all__ = ["agreement", "read_skin", "slopes_along", "texel_equations"]
@@ -40,7 +40,7 @@ def read_skin(
     """
     V, S = len(channels), channels.shape[-1]
     P = head.shape[1]
-    colour, jacobian = channels.new_empty(V, P, 3), channels.new_empty(V, P, 3, 3)
+    colour, jacobian = channels.new_empty(V, 3, P), channels.new_empty(V, 3, 3, P)
     weight = channels.new_empty(V, P)
     block = width_of(128)
     skin_kernels.read[(*blocks(P, block), V)](
@@ -49,7 +49,7 @@ def read_skin(
         colour, jacobian, weight, P, S, size, LEAST_COSINE, OCCLUSION_MARGIN,
         BLOCK=block,
     )  # fmt: skip
-    return TexelViews(colour, jacobian, weight)
+    return TexelViews(colour.movedim(-1, 1), jacobian.movedim(-1, 1), weight)
 
 
 def agreement(
@@ -57,21 +57,20 @@ def agreement(
 ) -> Consensus:
     """`consensus`."""
     V, P = texels.weight.shape
-    mean, residual = texels.colour.new_empty(P, 3), texels.colour.new_empty(V, P, 3)
+    mean, residual = texels.colour.new_empty(3, P), texels.colour.new_empty(V, 3, P)
     weight = texels.weight.new_empty(V, P)
     padded = 1 << (V - 1).bit_length()
     block = width_of(128 if padded <= 8 else 64)
     grid = blocks(P, block)
     sums = torch.empty(*grid, 2, dtype=torch.float64, device=weight.device)
-    # differences of permuted tensors stay permuted, and kernels count on rows of texels
     skin_kernels.agree[grid](
-        texels.colour.contiguous(), light.contiguous(), texels.weight.contiguous(), mean, residual, weight, sums, V, P, scale,
+        planar(texels.colour), planar(light), texels.weight.contiguous(), mean, residual, weight, sums, V, P, scale,
         VP=padded, ROUNDS=rounds, BLOCK=block,
     )  # fmt: skip
     cost, counted = sums.sum(0)
     seen = counted.clamp_min(1e-9)
     energy = cost / seen
-    return Consensus(mean, residual, weight, energy.to(weight), seen.to(weight))
+    return Consensus(mean.T, residual.movedim(-1, 1), weight, energy.to(weight), seen.to(weight))
 
 
 def texel_equations(
@@ -83,7 +82,7 @@ def texel_equations(
     wide, views = 1 << (k - 1).bit_length(), 1 << (V - 1).bit_length()
     block = width_of(128)
     skin_kernels.blocks[blocks(P, block)](
-        columns.contiguous(), agreed.residual.contiguous(), agreed.weight.contiguous(), agreed.seen,
+        planar(columns), planar(agreed.residual), agreed.weight.contiguous(), agreed.seen,
         out, V, P, K=k, KP=wide, VP=views, BLOCK=block,
     )  # fmt: skip
     return out

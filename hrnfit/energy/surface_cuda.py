@@ -10,6 +10,11 @@ from hrnfit.energy.texels import Texels
 from hrnfit.geometry.launched import blocks, width_of
 
 
+def planar(values: Float[Tensor, "V P *C"]) -> Float[Tensor, "V *C P"]:
+    """Texels last, as kernels keep them; of what a kernel made no copy."""
+    return values.movedim(1, -1).contiguous()
+
+
 def surface_at(
     vertices: Float[Tensor, "T N 3"],
     directions: Float[Tensor, "T N 3"],
@@ -45,10 +50,10 @@ def slopes_along(
 ) -> Float[Tensor, "V P 3 k"]:
     """Derivative of each view's colours along its normals, times the column of `basis` of the row it shows."""
     V, P, k = *jacobian.shape[:2], len(basis)
-    out = jacobian.new_empty(V, P, 3, k)
+    out = jacobian.new_empty(V, 3, k, P)
     block = width_of(128)
     surface_kernels.slopes_along[(*blocks(P, block), V)](
-        jacobian.contiguous(), normals.contiguous(), of_view, basis.contiguous(), shown, out, P,
+        planar(jacobian), normals.contiguous(), of_view, basis.contiguous(), shown, out, P,
         K=k, BLOCK=block,
     )  # fmt: skip
-    return out
+    return out.movedim(-1, 1)

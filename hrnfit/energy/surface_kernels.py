@@ -78,7 +78,7 @@ def surface(
 def slopes_along(
     jacobian, normals, of_view, basis, shown, out, P, K: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """out (V, P, 3, K) = jacobian (V, P, 3, 3) along each view's normals, times the view's column of basis (K, K)."""
+    """out (V, 3, K, P) = jacobian (V, 3, 3, P) along each view's normals, times the view's column of basis (K, K)."""
     p, v = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.program_id(1).to(tl.int64)
     inside = p < P
     n = normals + 3 * (tl.load(of_view + v) * P + p)
@@ -87,10 +87,10 @@ def slopes_along(
     z = tl.load(n + 2, mask=inside, other=0.0)
     row = tl.load(shown + v)
     for c in tl.static_range(3):
-        at = (v * P + p) * 3 + c
-        J = jacobian + 3 * at
-        value = x * tl.load(J, mask=inside, other=0.0) + y * tl.load(J + 1, mask=inside, other=0.0)
-        value += z * tl.load(J + 2, mask=inside, other=0.0)
+        J = jacobian + 3 * (3 * v + c) * P + p
+        value = x * tl.load(J, mask=inside, other=0.0)
+        value += y * tl.load(J + P, mask=inside, other=0.0)
+        value += z * tl.load(J + 2 * P, mask=inside, other=0.0)
         for k in tl.static_range(K):
             share = tl.load(basis + k * K + row).to(tl.float32)
-            tl.store(out + at * K + k, share * value, mask=inside)
+            tl.store(out + ((3 * v + c) * K + k) * P + p, share * value, mask=inside)

@@ -1,4 +1,4 @@
-"""A multigrid cycle by Triton kernels: `Multigrid` on a CUDA device, all levels of few nodes in one launch.
+"""A multigrid cycle by Triton kernels: `Multigrid` on a CUDA device, its two last levels in one launch.
 
 Fixed launches, nothing read by the host; the laws and the tests' reference stand in `multigrid.py`. Imported only
 where a CUDA device is used.
@@ -17,9 +17,9 @@ from hrnfit.solve import cycle_kernels, stencil_kernels
 from hrnfit.solve.chebyshev import Chebyshev
 from hrnfit.solve.stencil import Stencil
 
-SMALL = 256
-"""Unknowns of the largest level that one program takes with all below it; a power of 4. Of 16 x 16 x 3 and 8 x 8 x 3 it
-took 159 us, and both cost 35 in launches of their own."""
+MOST = 2**15
+"""Padded entries of a stencil that one program keeps in its registers: that of 8 x 8 x 3 or 16 x 16 x 1, say. Read from memory
+for every product, they took 29 us of a cycle instead of X; with those of 16 x 16 x 3 before them 159."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +35,27 @@ class CudaLevel:
 
 
 @dataclass(frozen=True)
-class SmallLevels:
-    """The levels of few nodes, and the coarsest."""
+class Bottom:
+    """The coarsest level, and the one above it if it is small."""
 
-    packed: Float[Tensor, "26 r"]
-    """First 25 k k n n of each level, the form added, each after room for all before it (`room`); then the
-    inverses of their node blocks, likewise."""
-    count: int
-    """Levels above the coarsest."""
+    level: CudaLevel | None
     coarsest: Float[Tensor, "m m"]
     """Dense inverse, unknowns in the order (channel, row, column)."""
-    rules: tuple[Chebyshev, Chebyshev]
-    """Of the first of these levels, and of those below."""
 
     def __call__(self, right: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
         """An approximate solution for each side."""
-        c, k, H, W = right.shape
-        M = len(self.coarsest)
-        out = torch.empty_like(right)
-        scratch = right.new_empty(c, 3, k * room(99) + padded(M))
-        (one, two), wide = self.rules, padded(k)
-        cycle_kernels.small[(c,)](
-            self.packed, self.packed[25], self.coarsest, right, scratch, out, M,
-            one.first, one.keep, one.second, two.first, two.keep, two.second,
-            H=H, W=W, K=k, KP=wide, LEVELS=self.count, CELLS=SMALL, BLOCK=width_of(max(16, 256 // wide)),
-            MP=padded(M), num_warps=16,
+        (c, k, H, W), M = right.shape, len(self.coarsest)
+        out, wide = torch.empty_like(right), padded(M)
+        if self.level is None:
+            cycle_kernels.dense[(c,)](self.coarsest, right, out, M, MP=wide)
+            return out
+        room = right.new_empty(c, 2 * padded(k) * (H + 4) * (W + 4) + k * H * W + 2 * wide)
+        rule = self.level.rule
+        cycle_kernels.bottom[(c,)](
+            self.level.blocks, self.level.inverse, self.coarsest, right, room, out,
+            rule.first, rule.keep, rule.second,
+            H=H, W=W, K=k, KP=padded(k), NP=padded(H * W), MP=wide,
+            num_warps=32 if padded(k) > 2 else 16,
         )  # fmt: skip
         return out
 
@@ -71,8 +67,8 @@ class CudaMultigrid:
     body: Stencil
     """Float64."""
     levels: tuple[CudaLevel, ...]
-    """Those of more than `SMALL` unknowns, finest first."""
-    small: SmallLevels
+    """Finest first, but those of `bottom`."""
+    bottom: Bottom
 
     def __call__(self, right: Float[Tensor, "c k H W"]) -> Float[Tensor, "c k H W"]:
         """As `Multigrid`."""
@@ -89,7 +85,7 @@ class CudaMultigrid:
         rest: Float[Tensor, "c k H W"] | None = None,
         energy: Float[Tensor, "c G"] | None = None,
     ) -> Float[Tensor, "c k H W"]:
-        """A cycle after the finest level's first step from zero, `start`; not read where all levels are small. Leaves the
+        """A cycle after the finest level's first step from zero, `start`; not read where that belongs to `bottom`. Leaves the
         product of the solution with `rest` in parts, as many as `programs` has."""
         return self._cycle(0, right, start, rest, energy)
 
@@ -97,7 +93,7 @@ class CudaMultigrid:
         self, i: int, right: Tensor, start: Tensor, rest: Tensor | None, energy: Tensor | None
     ) -> Tensor:
         if i == len(self.levels):
-            return self.small(right)
+            return self.bottom(right)
         level, rule = self.levels[i], self.levels[i].rule
         there = _smoothed(level, "second", right, start, start, start, rule.keep, rule.second)
         below = self.levels[i + 1] if i + 1 < len(self.levels) else None
@@ -117,14 +113,15 @@ def padded(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
+def in_registers(blocks: Float[Tensor, "O k k H W"]) -> bool:
+    """Whether one program keeps a stencil of 25 offsets in its registers."""
+    _, k, _, H, W = blocks.shape
+    return 32 * padded(k) ** 2 * padded(H * W) <= MOST
+
+
 def reach(blocks: Float[Tensor, "O k k H W"]) -> int:
     """Nodes that a stencil's blocks reach to each side."""
     return 1 if len(blocks) == 9 else 2
-
-
-def room(level: int) -> int:
-    """Nodes kept for the small levels before one of them."""
-    return (4 * SMALL - 4 * (SMALL >> (2 * level))) // 3
 
 
 def nodes_at_once(nodes: int, values: int, most: int) -> int:
@@ -198,7 +195,7 @@ def _residual(level: CudaLevel, right: Tensor, x: Tensor) -> Tensor:
 
 
 def _restricted(fine: Tensor, below: CudaLevel | None) -> tuple[Tensor, Tensor]:
-    """Right-hand sides of the next level, and its first step from zero unless it is a small one."""
+    """Right-hand sides of the next level, and its first step from zero unless it belongs to the bottom."""
     c, k, H, W = fine.shape
     h, w = (H + 1) // 2, (W + 1) // 2
     out, start = (fine.new_empty(c, k, h, w) for _ in range(2))

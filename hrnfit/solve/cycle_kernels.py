@@ -1,7 +1,7 @@
-"""Triton kernels of a multigrid cycle: what one level of many nodes does, and all small levels at once.
+"""Triton kernels of a multigrid cycle: what one level does, and the two last levels at once.
 
-The laws stand in `multigrid.py` and `cycle_plain.py`. Small levels are the work of one program per right-hand
-side, which waits for its own threads only: each of them alone took as long to launch as to compute.
+The laws stand in `multigrid.py` and `cycle_plain.py`. The last levels are the work of one program per right-hand
+side, which waits for its own threads only.
 """
 
 # pyright: basic, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton.language as tl
 
 from hrnfit.geometry.launched import kernel
-from hrnfit.solve.stencil_kernels import image, own, per_node
+from hrnfit.solve.stencil_kernels import around, image, interpolated, own, per_node
 
 
 @kernel
@@ -110,75 +110,9 @@ def restrict(
 
 
 @kernel
-def _swept(
-    blocks, inverse, right, x, move, out, keep, share, H: tl.constexpr, W: tl.constexpr,
-    K: tl.constexpr, KP: tl.constexpr, BLOCK: tl.constexpr, KIND: tl.constexpr,
-):  # fmt: skip
-    """One level of `small` for one side, in stretches. With r = right - A x, KIND "begin": out = share D^-1 right;
-    "rest": out = r; "third": out = x + share D^-1 r; "second": also + keep x; "last": also + keep (x - move)."""
-    N = H * W
-    a = tl.arange(0, KP)[:, None]
-    for first in range(0, N, BLOCK):
-        n = first + tl.arange(0, BLOCK)
-        inside = n < N
-        where = a * N + n[None, :]
-        mask = (a < K) & inside[None, :]
-        r = tl.load(right + where, mask=mask, other=0.0)
-        if KIND != "begin":
-            r -= image(blocks, blocks, x, x, 0.0, n, inside, H, W, K, KP, 2, False, "plain")
-        if KIND != "rest":
-            r = share * per_node(inverse, r, n, inside, N, K, KP)
-        if KIND == "third" or KIND == "second" or KIND == "last":
-            here = tl.load(x + where, mask=mask, other=0.0)
-            r += here
-            if KIND == "second":
-                r += keep * here
-            if KIND == "last":
-                r += keep * (here - tl.load(move + where, mask=mask, other=0.0))
-        tl.store(out + where, r, mask=mask)
-    tl.debug_barrier()
-
-
-@kernel
-def _lowered(
-    fine,
-    out,
-    fine_H: tl.constexpr,
-    fine_W: tl.constexpr,
-    K: tl.constexpr,
-    KP: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """`restrict` for one side of `small`."""
-    N = ((fine_H + 1) // 2) * ((fine_W + 1) // 2)
-    a = tl.arange(0, KP)[:, None]
-    for first in range(0, N, BLOCK):
-        n = first + tl.arange(0, BLOCK)
-        value = _restricted(fine, n, n < N, fine_H, fine_W, K, KP)
-        tl.store(out + a * N + n[None, :], value, mask=(a < K) & (n < N)[None, :])
-    tl.debug_barrier()
-
-
-@kernel
-def _raised(
-    x,
-    coarse,
-    out,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    K: tl.constexpr,
-    KP: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """out = x + P coarse for one side of `small`."""
-    N = H * W
-    a = tl.arange(0, KP)[:, None]
-    for first in range(0, N, BLOCK):
-        n = first + tl.arange(0, BLOCK)
-        mask = (a < K) & (n < N)[None, :]
-        value = own(x, coarse, 0.0, n, mask, H, W, KP, "raised")
-        tl.store(out + a * N + n[None, :], value, mask=mask)
-    tl.debug_barrier()
+def _image_within(stencil, x):
+    """A x, (KP, NP), of a stencil in registers (offsets, KP, KP, NP); x (offsets, 1, KP, NP): places of the neighbours."""
+    return tl.sum(tl.sum(stencil * tl.load(x), axis=0), axis=1)
 
 
 @kernel
@@ -189,72 +123,81 @@ def _solved(inverse, right, out, M, MP: tl.constexpr):
     entry = inverse + row[:, None] * M + column[None, :]
     A = tl.load(entry, mask=(row[:, None] < M) & (column[None, :] < M), other=0.0)
     tl.store(out + row, tl.sum(A * r[None, :], axis=1), mask=row < M)
-    tl.debug_barrier()
 
 
 @kernel
-def small(
-    blocks, inverse, coarsest, right, scratch, out, M, first, keep, second, first_below,
-    keep_below, second_below,
-    H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, KP: tl.constexpr, LEVELS: tl.constexpr, CELLS: tl.constexpr, BLOCK: tl.constexpr,
+def dense(inverse, right, out, M, MP: tl.constexpr):
+    """out = inverse right for one side, M unknowns."""
+    side = tl.program_id(0) * M
+    _solved(inverse, right + side, out + side, M, MP)
+
+
+@kernel
+def bottom(
+    blocks, inverse, coarsest, right, room, out, first, keep, second,
+    H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, KP: tl.constexpr, NP: tl.constexpr,
     MP: tl.constexpr,
 ):  # fmt: skip
-    """A cycle from its level of H x W nodes down for one side: out from `right`, both (sides, K, H, W).
+    """A cycle from the last level above the coarsest for one side: out from `right`, both (sides, K, H, W).
 
-    blocks, inverse: of LEVELS levels one after the other, of which the l-th has room for CELLS / 4^l nodes; `coarsest`
-    the dense inverse below them, (M, M). scratch: (sides, 3, room for all levels and the coarsest). first, keep, second:
-    of `Chebyshev`, for the first of the levels and for those below.
+    blocks, inverse: of that level, its form in the blocks; coarsest: the dense inverse below it. The stencil stays in
+    registers; what neighbours read lies in memory with a margin of zeros, so that their places need neither masks nor
+    registers. room: (sides, 2 KP (H + 4) (W + 4) + K H W + 2 MP).
     """
+    N: tl.constexpr = H * W
+    h: tl.constexpr = (H + 1) // 2
+    w: tl.constexpr = (W + 1) // 2
+    WIDE: tl.constexpr = W + 4
+    PLANE: tl.constexpr = (H + 4) * WIDE
     side = tl.program_id(0)
-    # room of all levels, less than 4 / 3 of the first one's, and of the coarsest
-    ROOM: tl.constexpr = K * ((4 * CELLS) // 3) + MP
-    rights = scratch + side * 3 * ROOM
-    right += side * K * H * W
-    out += side * K * H * W
-    for level in tl.static_range(LEVELS):
-        S = (4 * CELLS - 4 * (CELLS >> (2 * level))) // 3
-        A, D = blocks + 25 * K * K * S, inverse + K * K * S
-        r = right if level == 0 else rights + K * S
-        x, y = rights + ROOM + K * S, rights + 2 * ROOM + K * S
-        a = first if level == 0 else first_below
-        b, c = (keep, second) if level == 0 else (keep_below, second_below)
-        _swept(
-            A, D, r, x, x, x, 0.0, a,
-            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "begin",
-        )  # fmt: skip
-        _swept(
-            A, D, r, x, x, y, b, c,
-            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "second",
-        )  # fmt: skip
-        _swept(
-            A, D, r, y, y, x, 0.0, 0.0,
-            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "rest",
-        )  # fmt: skip
-        T = (4 * CELLS - (CELLS >> (2 * level))) // 3
-        _lowered(x, rights + K * T, ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK)
-    if LEVELS == 0:
-        _solved(coarsest, right, out, M, MP)
-    else:
-        T = (4 * CELLS - 4 * (CELLS >> (2 * LEVELS))) // 3
-        _solved(coarsest, rights + K * T, rights + ROOM + K * T, M, MP)
-    for level in tl.static_range(LEVELS - 1, -1, -1):
-        S = (4 * CELLS - 4 * (CELLS >> (2 * level))) // 3
-        T = (4 * CELLS - (CELLS >> (2 * level))) // 3
-        A, D = blocks + 25 * K * K * S, inverse + K * K * S
-        r = right if level == 0 else rights + K * S
-        x, y = rights + ROOM + K * S, rights + 2 * ROOM + K * S
-        a = first if level == 0 else first_below
-        b, c = (keep, second) if level == 0 else (keep_below, second_below)
-        _raised(
-            y, rights + ROOM + K * T, x,
-            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK,
-        )  # fmt: skip
-        _swept(
-            A, D, r, x, x, y, 0.0, a,
-            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "third",
-        )  # fmt: skip
-        end = out if level == 0 else x
-        _swept(
-            A, D, r, y, x, end, b, c,
-            ((H - 1) >> level) + 1, ((W - 1) >> level) + 1, K, KP, BLOCK, "last",
-        )  # fmt: skip
+    right += side * K * N
+    out += side * K * N
+    room += side * (2 * KP * PLANE + K * N + 2 * MP)
+    plain = room + 2 * KP * PLANE
+    below, solved = plain + K * N, plain + K * N + MP
+    n = tl.arange(0, NP)
+    for first_of in range(0, 2 * KP * PLANE, 1024):
+        place = first_of + tl.arange(0, 1024)
+        tl.store(room + place, tl.zeros((1024,), tl.float32), mask=place < 2 * KP * PLANE)
+    o, _, _, near = around(n, n < N, H, W, 2)
+    o, near = o[:, :, None, :], near[:, :, None, :]
+    a, b = tl.arange(0, KP)[None, :, None, None], tl.arange(0, KP)[None, None, :, None]
+    entry = blocks + ((o * K + a) * K + b) * N + n[None, None, None, :]
+    stencil = tl.load(entry, mask=near & (a < K) & (b < K), other=0.0)
+    inner = (n // W + 2) * WIDE + n % W + 2
+    inner = tl.where(n < N, inner, 2 * WIDE + 2)
+    # the 7 offsets too many have no factors: any place will do
+    step = tl.where(o < 25, (o // 5 - 2) * WIDE + o % 5 - 2, 0)
+    here = room + b * PLANE + inner[None, None, None, :] + step
+    there = here + KP * PLANE
+    a = tl.arange(0, KP)[:, None]
+    where, mask = a * N + n[None, :], (a < K) & (n < N)[None, :]
+    to = room + a * PLANE + inner[None, :]
+    r = tl.load(right + where, mask=mask, other=0.0)
+    x = first * per_node(inverse, r, n, n < N, N, K, KP)
+    tl.debug_barrier()
+    tl.store(to, x, mask=mask)
+    tl.debug_barrier()
+    rest = r - _image_within(stencil, here)
+    x += keep * x + second * per_node(inverse, rest, n, n < N, N, K, KP)
+    tl.store(to + KP * PLANE, x, mask=mask)
+    tl.debug_barrier()
+    tl.store(plain + where, r - _image_within(stencil, there), mask=mask)
+    tl.debug_barrier()
+    m = tl.arange(0, NP)
+    lower = _restricted(plain, m, m < h * w, H, W, K, KP)
+    tl.store(below + a * h * w + m[None, :], lower, mask=(a < K) & (m < h * w)[None, :])
+    tl.debug_barrier()
+    _solved(coarsest, below, solved, K * h * w, MP)
+    tl.debug_barrier()
+    x += interpolated(solved + a * h * w, (n // W)[None, :], (n % W)[None, :], mask, H, W)
+    tl.store(to, x, mask=mask)
+    tl.debug_barrier()
+    rest = r - _image_within(stencil, here)
+    move = first * per_node(inverse, rest, n, n < N, N, K, KP)
+    x += move
+    tl.store(to + KP * PLANE, x, mask=mask)
+    tl.debug_barrier()
+    rest = r - _image_within(stencil, there)
+    x += keep * move + second * per_node(inverse, rest, n, n < N, N, K, KP)
+    tl.store(out + where, x, mask=mask)

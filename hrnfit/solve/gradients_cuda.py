@@ -1,6 +1,6 @@
 """`map_newton.conjugate_gradients` on a stencil by Triton kernels, its cycle included.
 
-Per step two launches, five for each level of many nodes, and one for all others. Sums are left in parts, one per
+Per step two launches, five for each level, and one for the last ones. Sums are left in parts, one per
 program, and added up by the next kernel that wants them.
 """
 

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from hrnfit.solve import hierarchy_kernels
 from hrnfit.solve.cycle_cuda import (
-    SMALL,
+    Bottom,
     CudaLevel,
     CudaMultigrid,
-    SmallLevels,
+    in_registers,
     nodes_at_once,
     padded,
     reach,
-    room,
 )
 from hrnfit.solve.multigrid import RULES, Ladder
 from hrnfit.solve.stencil import Stencil
@@ -29,34 +28,27 @@ def hierarchy(
     stencil: Stencil, stiffness: Float[Tensor, "k H W"], damping: Float[Tensor, ""], ladder: Ladder
 ) -> CudaMultigrid:
     """`Multigrid.of(stencil.damped(damping * stiffness), ladder)`, float64."""
-    k, last = stencil.blocks.shape[1], len(ladder.products)
+    k = stencil.blocks.shape[1]
     levels: list[CudaLevel] = []
-    large = sum(k * form[0].numel() > SMALL for form in ladder.forms[:-1])
-    packed = stencil.form.new_empty(26, k * k * room(last + 1 - large), dtype=torch.float32)
     body, blocks = stencil, stencil.blocks
     for i, form in enumerate(ladder.forms):
-        offsets = len(blocks) if i == 0 and large else 25
-        if i < large:
-            own = packed.new_empty(offsets + 1, k * k * form[0].numel())
-            single, inverse = own[:offsets], own[offsets]
-        else:
-            single, inverse = (
-                part.flatten()[len(part) * k * k * room(i - large) :]
-                for part in (packed[:25], packed[25:])
-            )
+        formed = i == 0 and len(ladder.products) > 1
+        offsets = len(blocks) if formed else 25
+        shape = (k, k, *form.shape[1:])
+        own = blocks.new_empty(offsets + 1, *shape, dtype=torch.float32)
+        single, inverse = own[:offsets], own[offsets]
         if i == 0:
-            blocks = _damped(stencil, stiffness, damping, single, inverse, large > 0)
+            blocks = _damped(stencil, stiffness, damping, single, inverse, formed)
             body = Stencil(blocks, stencil.form)
         else:
             blocks = _coarsened(blocks, ladder, i, single, inverse)
-        if i < large:
-            shape = (k, k, *form.shape[1:])
-            kept = ladder.single if i == 0 else None
-            level = single.view(offsets, *shape), kept, inverse.view(shape), RULES[min(i, 1)]
-            levels.append(CudaLevel(*level))
-    coarsest = _inverse(Stencil(blocks, ladder.forms[last]))
-    small = SmallLevels(packed, last - large, coarsest, (RULES[min(large, 1)], RULES[1]))
-    return CudaMultigrid(body, tuple(levels), small)
+        kept = ladder.single if formed else None
+        levels.append(CudaLevel(single, kept, inverse, RULES[min(i, 1)]))
+    coarsest = _inverse(Stencil(blocks, ladder.forms[-1]))
+    above = levels[:-1]
+    if above and in_registers(above[-1].blocks):
+        return CudaMultigrid(body, tuple(above[:-1]), Bottom(above[-1], coarsest))
+    return CudaMultigrid(body, tuple(above), Bottom(None, coarsest))
 
 
 def _damped(
@@ -101,9 +93,9 @@ def _inverse(stencil: Stencil) -> Float[Tensor, "m m"]:
     _, k, _, n, _ = stencil.blocks.shape
     m = k * n * n
     out = stencil.blocks.new_empty(m, m, dtype=torch.float32)
-    row = stencil.blocks.new_empty(2, padded(m))
+    room = stencil.blocks.new_empty(padded(m) + 2, padded(m))
     hierarchy_kernels.invert_coarsest[(1,)](
-        stencil.blocks, stencil.form, row, out, n,
+        stencil.blocks, stencil.form, room, out, n,
         K=k, REACH=reach(stencil.blocks), MP=padded(m), num_warps=8,
     )  # fmt: skip
     return out

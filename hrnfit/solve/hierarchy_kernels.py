@@ -121,10 +121,10 @@ def coarsen(
 
 @kernel
 def invert_coarsest(
-    blocks, form, row, out, n, K: tl.constexpr, REACH: tl.constexpr, MP: tl.constexpr
+    blocks, form, room, out, n, K: tl.constexpr, REACH: tl.constexpr, MP: tl.constexpr
 ):
     """Dense inverse (M, M), M = K n n, of a small stencil and its form, in the order (channel, row, column), in
-    float64. row (2, MP): see `eliminated`."""
+    float64. room: see `eliminated`."""
     N = n * n
     M = K * N
     r, c = tl.arange(0, MP)[:, None], tl.arange(0, MP)[None, :]
@@ -137,4 +137,4 @@ def invert_coarsest(
     A = tl.load(blocks + ((o * K + r // N) * K + c // N) * N + at, mask=near, other=0.0)
     far = mask & (r // N == c // N) & (dy >= -2) & (dy <= 2) & (dx >= -2) & (dx <= 2)
     A += tl.load(form + ((dy + 2) * 5 + dx + 2) * N + at, mask=far, other=0.0)
-    tl.store(out + r * M + c, eliminated(A, row, M, MP).to(tl.float32), mask=mask)
+    tl.store(out + r * M + c, eliminated(A, room, M, MP).to(tl.float32), mask=mask)

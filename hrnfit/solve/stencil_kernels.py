@@ -15,19 +15,25 @@ from hrnfit.geometry.launched import kernel
 
 
 @kernel
+def interpolated(coarse, i, j, there, H, W):
+    """A channel of the coarse level at nodes (i, j) of the finer one of H x W."""
+    h, w = (H + 1) // 2, (W + 1) // 2
+    near_i, near_j = i // 2, j // 2
+    far_i = tl.minimum(tl.maximum(near_i + 2 * (i % 2) - 1, 0), h - 1)
+    far_j = tl.minimum(tl.maximum(near_j + 2 * (j % 2) - 1, 0), w - 1)
+    value = 0.5625 * tl.load(coarse + near_i * w + near_j, mask=there, other=0.0)
+    value += 0.1875 * tl.load(coarse + near_i * w + far_j, mask=there, other=0.0)
+    value += 0.1875 * tl.load(coarse + far_i * w + near_j, mask=there, other=0.0)
+    return value + 0.0625 * tl.load(coarse + far_i * w + far_j, mask=there, other=0.0)
+
+
+@kernel
 def _value(x, more, share, at, i, j, there, H, W, LIKE: tl.constexpr):
     """A channel at nodes (i, j), flat `at`. LIKE "plain": of x; "raised": x plus the interpolated coarse
     `more`; "turned": x plus share times `more`."""
     value = tl.load(x + at, mask=there, other=0.0)
     if LIKE == "raised":
-        h, w = (H + 1) // 2, (W + 1) // 2
-        near_i, near_j = i // 2, j // 2
-        far_i = tl.minimum(tl.maximum(near_i + 2 * (i % 2) - 1, 0), h - 1)
-        far_j = tl.minimum(tl.maximum(near_j + 2 * (j % 2) - 1, 0), w - 1)
-        value += 0.5625 * tl.load(more + near_i * w + near_j, mask=there, other=0.0)
-        value += 0.1875 * tl.load(more + near_i * w + far_j, mask=there, other=0.0)
-        value += 0.1875 * tl.load(more + far_i * w + near_j, mask=there, other=0.0)
-        value += 0.0625 * tl.load(more + far_i * w + far_j, mask=there, other=0.0)
+        value += interpolated(more, i, j, there, H, W)
     if LIKE == "turned":
         value = value + share * tl.load(more + at, mask=there, other=0.0)
     return value

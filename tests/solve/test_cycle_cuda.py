@@ -22,7 +22,7 @@ from hrnfit.solve.hierarchy_cuda import hierarchy
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 MAPS = [(6, 3), (9, 1), (5, 5), (17, 3)]
-"""Nodes a side and channels: without and with large levels, odd sides, one and several small levels."""
+"""Nodes a side and channels: without and with levels above the bottom, odd sides, a bottom of one and of two levels."""
 
 
 def stencil(k: int, count: int, nodes: int, dtype: torch.dtype = torch.float32) -> Stencil:
@@ -62,9 +62,9 @@ def test_the_hierarchy_and_the_cycle_are_those_of_torch(nodes, k):
     )
     assert torch.allclose(mine.body.blocks, body.blocks, rtol=1e-14)
     assert torch.allclose(
-        mine.small.coarsest, theirs.coarsest, rtol=1e-5, atol=1e-6 * float(theirs.coarsest.max())
+        mine.bottom.coarsest, theirs.coarsest, rtol=1e-5, atol=1e-6 * float(theirs.coarsest.max())
     )
-    assert len(mine.levels) + mine.small.count == len(theirs.levels)
+    assert len(mine.levels) + (mine.bottom.level is not None) == len(theirs.levels)
     for level, plain in zip(mine.levels, theirs.levels, strict=False):
         assert torch.allclose(level.inverse, plain.inverse, rtol=1e-4)
     right = torch.randn(2, k, nodes, nodes, generator=torch.Generator().manual_seed(1)).to(DEVICE)
