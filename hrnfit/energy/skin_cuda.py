@@ -67,10 +67,9 @@ def agreement(
         planar(texels.colour), planar(light), texels.weight.contiguous(), mean, residual, weight, sums, V, P, scale,
         VP=padded, ROUNDS=rounds, BLOCK=block,
     )  # fmt: skip
-    cost, counted = sums.sum(0)
-    seen = counted.clamp_min(1e-9)
-    energy = cost / seen
-    return Consensus(mean.T, residual.movedim(-1, 1), weight, energy.to(weight), seen.to(weight))
+    energy, seen = (weight.new_empty(()) for _ in range(2))
+    skin_kernels.settled[(1,)](sums, energy, seen, len(sums), BLOCK=1024)
+    return Consensus(mean.T, residual.movedim(-1, 1), weight, energy, seen)
 
 
 def texel_equations(

@@ -97,3 +97,13 @@ def advance(
     tl.store(small + where, single, mask=mask)
     if BEGUN:
         tl.store(start + where, share * per_node(inverse, single, n, n < N, N, K, KP), mask=mask)
+
+
+@kernel
+def remaining(last, first, out, sides, GS, CP: tl.constexpr, GSP: tl.constexpr):
+    """The largest relative residual of all sides, from the squares of the rest and of the right-hand sides in GS parts."""
+    c, g = tl.arange(0, CP)[:, None], tl.arange(0, GSP)[None, :]
+    mask = (c < sides) & (g < GS)
+    rest = tl.sum(tl.load(last + c * GS + g, mask=mask, other=0.0), axis=1)
+    right = tl.sum(tl.load(first + c * GS + g, mask=mask, other=0.0), axis=1)
+    tl.store(out, tl.sqrt(tl.max(rest / tl.maximum(right, 1e-300), axis=0)))
