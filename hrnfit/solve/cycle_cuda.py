@@ -18,8 +18,8 @@ from hrnfit.solve.chebyshev import Chebyshev
 from hrnfit.solve.stencil import Stencil
 
 MOST = 2**15
-"""Padded entries of a stencil that one program keeps in its registers: that of 8 x 8 x 3 or 16 x 16 x 1, say. Read from memory
-for every product, they took 29 us of a cycle instead of X; with those of 16 x 16 x 3 before them 159."""
+"""Padded entries of a stencil that one program keeps in its registers: that of 8 x 8 x 3 or 16 x 16 x 1, say. Read from
+memory for every product, the former's took 29 us of a cycle; with those of 16 x 16 x 3 before them 159."""
 
 
 @dataclass(frozen=True)
