@@ -163,10 +163,12 @@ def agree(
 def settled(sums, energy, seen, programs, BLOCK: tl.constexpr):
     """The mean energy and the sum of weights from what each program of `agree` has left."""
     cost, counted = tl.zeros((BLOCK,), tl.float64), tl.zeros((BLOCK,), tl.float64)
-    for first in range(0, programs, BLOCK):
+    first = 0
+    while first < programs:
         g = first + tl.arange(0, BLOCK)
         cost += tl.load(sums + 2 * g, mask=g < programs, other=0.0)
         counted += tl.load(sums + 2 * g + 1, mask=g < programs, other=0.0)
+        first += BLOCK
     whole = tl.maximum(tl.sum(counted), 1e-9)
     tl.store(energy, (tl.sum(cost) / whole).to(tl.float32))
     tl.store(seen, whole.to(tl.float32))

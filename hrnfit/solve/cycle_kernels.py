@@ -156,9 +156,11 @@ def bottom(
     plain = room + 2 * KP * PLANE
     below, solved = plain + K * N, plain + K * N + MP
     n = tl.arange(0, NP)
-    for first_of in range(0, 2 * KP * PLANE, 1024):
-        place = first_of + tl.arange(0, 1024)
+    cleared = 0
+    while cleared < 2 * KP * PLANE:
+        place = cleared + tl.arange(0, 1024)
         tl.store(room + place, tl.zeros((1024,), tl.float32), mask=place < 2 * KP * PLANE)
+        cleared += 1024
     o, _, _, near = around(n, n < N, H, W, 2)
     o, near = o[:, :, None, :], near[:, :, None, :]
     a, b = tl.arange(0, KP)[None, :, None, None], tl.arange(0, KP)[None, None, :, None]
