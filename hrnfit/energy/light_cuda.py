@@ -58,7 +58,7 @@ def light_field_cuda(
         out = colour.new_empty(views, 3 if kind == "last" else 4, P)
         light_kernels.disagreement[blocks(P, block)](
             colour, plain, *place, light, image, raster.flat, out, views, P, raster.size, scale, size,
-            step, VP=_padded(views), BLOCK=block, KIND=kind,
+            step, VP=_padded(views), BLOCK=block, KIND=kind, num_warps=2,
         )  # fmt: skip
         if kind != "last":
             image = _smoothed(out, raster, sigma, size, step)
