@@ -53,12 +53,13 @@ def light_field_cuda(
     size = -(-raster.size // step)
     image = colour.new_empty(views, 4, size, size)
     kinds = ("first", *("next" for _ in range(rounds[1] - 1)), "last")
-    block, out = width_of(64), colour
+    # threads keep all views of their texels: with views spread over warps, sums over them took 1.4 times as long
+    block, warps, out = width_of(64), max(1, _padded(views) // 8), colour
     for kind in kinds:
         out = colour.new_empty(views, 3 if kind == "last" else 4, P)
         light_kernels.disagreement[blocks(P, block)](
             colour, plain, *place, light, image, raster.flat, out, views, P, raster.size, scale, size,
-            step, VP=_padded(views), BLOCK=block, KIND=kind, num_warps=2,
+            step, VP=_padded(views), BLOCK=block, KIND=kind, num_warps=warps,
         )  # fmt: skip
         if kind != "last":
             image = _smoothed(out, raster, sigma, size, step)
@@ -86,13 +87,13 @@ def _harmonics(
     size = (2 * wide + kinds) * wide
     parts, sums = plain.new_empty(programs, size), plain.new_empty(size, dtype=torch.float64)
     room = sums.new_empty(wide + 2, wide)
-    folding, warps = width_of(64), 8 if wide <= 32 else 16
+    folding = width_of(64)
     for i in range(rounds):
         # the first looks are far off: a wide scale that shrinks to the one of the comparison
         last = scale * 2.0 ** (rounds - i)
         light_kernels.harmonic_sums[(programs,)](
             colour, plain, *place, light, weight, parts, views, P, count, stride, 1.0 / last**2, each,
-            VP=_padded(views), QP=wide, CP=kinds, BLOCK=block, FIRST=i == 0, num_warps=warps,
+            VP=_padded(views), QP=wide, CP=kinds, BLOCK=block, FIRST=i == 0, num_warps=4 if wide <= 64 else 16,
         )  # fmt: skip
         light_kernels.folded[blocks(size, folding)](
             parts, sums, programs, size, GP=_padded(programs), BLOCK=folding
