@@ -190,7 +190,7 @@ def blocks(
     thread: sums over them then cost no exchange."""
     # 64 bits: columns are as many as views, texels, 3 and channels together
     p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    v = tl.arange(0, VP)[:, None]
+    v = tl.arange(0, VP)[:, None].to(tl.int64)
     there = (v < V) & (p < P)[None, :]
     at = v * P + p[None, :]
     w = tl.load(weight + at, mask=there, other=0.0) * (1.0 / tl.load(seen))
