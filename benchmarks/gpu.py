@@ -3,7 +3,8 @@
 One command for a machine with an NVIDIA GPU. Every part runs in a process of its own, so that its first fit is
 cold, and adds what it found to `results/gpu.json` as soon as it is done; `results/gpu.md` is its table. nvdiffrast is
 compared where it is installed. `--prepared FILE` (of `python -m benchmarks.prepared`) stands in for a landmark
-detector.
+detector. Where the GPU's machine cannot fit on its CPU (no numba), run `--parts cpu --meshes FOLDER` elsewhere and take
+the folder there: agreement is that of the meshes in it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def fits(device: str, given: argparse.Namespace) -> dict[str, Any]:
         runs = given.runs if device != "cpu" else 0
         result, out[name] = gpu_fit.fits(case, model, recipe, device, detector, runs)
         meshes[name] = gpu_fit.meshes(result)
-    torch.save(meshes, Path(given.folder) / f"{device.split(':')[0]}.pt")
+    torch.save(meshes, Path(given.meshes) / f"{device.split(':')[0]}.pt")
     return out
 
 
@@ -72,7 +73,7 @@ def in_child(part: str, given: argparse.Namespace) -> Any:
     again = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--inside", part]
     found: Any = None
     with subprocess.Popen(
-        [*again, "--folder", given.folder], stdout=subprocess.PIPE, text=True
+        [*again, "--meshes", given.meshes], stdout=subprocess.PIPE, text=True
     ) as child:
         for line in child.stdout or ():
             if line.startswith("found "):
@@ -108,8 +109,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--runs", type=int, default=RUNS, help="warm fits of each case")
     parser.add_argument("--prepared", help="file of `python -m benchmarks.prepared`")
+    parser.add_argument("--meshes", help="folder that keeps each device's meshes")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
     return parser
 
 
@@ -119,16 +120,17 @@ def main() -> None:
     if given.inside:
         print("found " + json.dumps(run_part(given.inside, given)), flush=True)
         return
-    if not torch.cuda.is_available():
+    parts = given.parts.split(",")
+    if parts != ["cpu"] and not torch.cuda.is_available():
         raise SystemExit("benchmarks.gpu needs an NVIDIA GPU, and torch sees none")
     with tempfile.TemporaryDirectory() as folder:
-        given.folder = folder
-        for part in given.parts.split(","):
+        given.meshes = given.meshes or folder
+        for part in parts:
             found = in_child(part, given)
             if found is not None:
                 print(part, json.dumps(found), flush=True)
                 add(part, found)
-        together = agreement(Path(folder))
+        together = agreement(Path(given.meshes))
         if together is not None:
             print("agreement", json.dumps(together), flush=True)
             add("agreement", together)
