@@ -131,7 +131,7 @@ def main() -> None:
                 print(part, json.dumps(found), flush=True)
                 add(part, found)
         together = agreement(Path(given.meshes))
-        if together is not None:
+        if together is not None and {"cuda", "cpu"} & set(parts):
             print("agreement", json.dumps(together), flush=True)
             add("agreement", together)
 
