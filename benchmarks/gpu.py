@@ -125,6 +125,7 @@ def main() -> None:
         raise SystemExit("benchmarks.gpu needs an NVIDIA GPU, and torch sees none")
     with tempfile.TemporaryDirectory() as folder:
         given.meshes = given.meshes or folder
+        Path(given.meshes).mkdir(parents=True, exist_ok=True)
         for part in parts:
             found = in_child(part, given)
             if found is not None:

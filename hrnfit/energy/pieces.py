@@ -1,7 +1,7 @@
 """Work over many texels of many views in pieces, so that what it needs besides its result stays bounded.
 
-The size of a piece is a constant, or an eighth of it where memory was short (`fit/fallback.py`): sums then run in
-another order, and nothing else of a result depends on how much memory happens to be free.
+The size of a piece is a constant, whatever memory is free, until there is too little of it (`fit/fallback.py`): an eighth
+then, and sums run in another order.
 """
 
 from __future__ import annotations

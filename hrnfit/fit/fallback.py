@@ -1,9 +1,10 @@
 """Work for which a GPU has no room, tried again: with everything that is merely kept given back, then without
 recordings and in small pieces, last on the CPU.
 
-A rig of nine views at 1024 px takes 3.8 GB at its peak, without recordings and in small pieces 1.5, and 0.5 s longer
-(one H100). The result stays within what sums in another order change; that of the CPU is held to 0.02 mm of the
-GPU's in the median. Beside other fits on the same GPU nothing is tried: their memory comes free when they end.
+A rig of nine views at 1024 px takes 4.0 GB at its peak, without recordings and in small pieces 1.6; one of five at 512 px then
+takes 1.0 s instead of 0.3 (one H100). In small pieces sums run in another order and nothing else changes; on the CPU a
+rig ends 0.003 mm from the GPU's result, one photograph 0.07 (medians; docs/performance.md). Beside other fits on the
+same GPU nothing is tried: their memory comes free when they end.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Managed(Generic[Value]):
-    """What was done after all."""
+    """A result, and how it was come by."""
 
     value: Value
     how: str

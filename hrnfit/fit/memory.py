@@ -3,12 +3,12 @@
 The bound, in bytes, for V views in windows of S px and R x R texels of the chart:
 
     BASE + model + photographs + sum over stages (KEPT_PIXEL V S^2 + KEPT_TEXEL V R^2) + the largest piece of work
+    + KEPT_PAIR (CHART_SHARE R^2)^2 for a surface stage + 24 R^2 unknowns for the largest coefficient stage
 
-A surface stage keeps KEPT_PAIR bytes for every pair of its texels, a coefficient stage works with 24 for each texel and
-coefficient. Stages keep windows and recordings for the next subject, so they add up; what they work with is given back, so only
-the largest counts: that of a stage, WORK_PIXEL V S^2 + WORK_TEXEL V R^2, or of the appearance at A x A texels,
-WORK_ALBEDO V A^2. Charts count as if they filled their square; they fill 60 to 80 %. Photographs are never allowed more
-than a share of the GPU (`observe/window_source.py`).
+Stages keep windows and recordings for the next subject, so they add up; what they work with is given back, so only the
+largest counts: that of a stage, WORK_PIXEL V S^2 + WORK_TEXEL V R^2, or of the appearance at A x A texels,
+WORK_ALBEDO V A^2. Charts count as if they filled their square, but for pairs of texels; they fill 60 to 80 %. Photographs
+are never allowed more than a share of the GPU (`observe/window_source.py`).
 """
 
 from __future__ import annotations

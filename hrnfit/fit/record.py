@@ -16,7 +16,7 @@ import torch
 import hrnfit
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
-from hrnfit.fit.fallback import alone, give_back, on_the_cpu, tried_again
+from hrnfit.fit.fallback import Managed, alone, give_back, on_the_cpu, tried_again
 from hrnfit.fit.input_hashes import input_hashes
 from hrnfit.fit.licensing import detector_parts, licence_record, solver_parts
 from hrnfit.fit.out_of_memory import OutOfMemoryError, Shortage, is_out_of_memory
@@ -85,30 +85,33 @@ class Record:
     def _assembled_again(self, begun: Prepared, done: Done, during: str) -> FitResult | None:
         """The result of the finished stages, on the device when it has the room after all, else on the CPU; None
         when even that has no memory."""
-        told = f"memory ran out during {during}: "
-        missing = "what comes from there on is missing"
-
-        def ended(state: FaceState, otherwise: str) -> Done:
-            said = told + (missing if done.running else otherwise)
-            return replace(done, state=state, warnings=(*done.warnings, said))
-
+        found = None
         if self.device.type != "cpu":
-            here = ended(done.state, "it was done once more, with more room")
-            found = tried_again(partial(self.result, begun, here, 0.0), self.device)
-            if found is not None:
-                return found.value
+            found = tried_again(partial(self.result, begun, done, 0.0), self.device)
         try:
-            give_back(self.device)
-            there = replace(begun, scene=on_the_cpu(begun.scene))
-            return self.result(there, ended(done.state.to("cpu"), "it was done on the CPU"), 0.0)
+            if found is None:
+                give_back(self.device)
+                there = replace(begun, scene=on_the_cpu(begun.scene))
+                ended = replace(done, state=done.state.to("cpu"))
+                found = Managed(self.result(there, ended, 0.0), "on the CPU")
         except Exception as again:
             if not is_out_of_memory(again):
                 raise
             return None
+        return _warned(found, done, during)
 
     def _licences(self, begun: Prepared, done: Done) -> dict[str, Any]:
         used = (*detector_parts(begun.detector), *solver_parts(self.recipe, done.reports))
         return licence_record((*self.parts, *used), self.commercial)
+
+
+def _warned(found: Managed[FitResult], done: Done, during: str) -> FitResult:
+    """The result, saying what is missing, or how it was assembled if not as usual."""
+    if not done.running and not found.how:
+        return found.value
+    said = "what comes from there on is missing" if done.running else f"it was done {found.how}"
+    told = f"memory ran out during {during}: {said}"
+    return replace(found.value, warnings=(*found.value.warnings, told))
 
 
 def _finite(state: FaceState) -> bool:

@@ -1,7 +1,7 @@
 """What is computed once: from a tensor that never changes (triangles, a chart), kept as long as that tensor lives;
 or from plain arguments, kept for good where these are few, else while it was asked for lately.
 
-Several threads may ask, each on a stream of its own: what one makes is finished before another may read it.
+Several threads may ask, each on a stream of its own: what one makes is finished before another may read it, or is its own.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ _lately = _Lately()
 
 
 def kept_lately(most: int) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """As `kept_for_good`, for arguments that may go on changing (annealed weights): of each thread's the `most` asked
-    for last are kept. A recording, which reads their memory at every replay, holds them by `held_constants`.
+    """As `kept_for_good`, for arguments that may go on changing (annealed weights): each thread keeps the `most` that
+    it asked for last. A recording, which reads their memory at every replay, holds them by `held_constants`.
 
     One of another stream is another: memory that is given back is reused in the order of its own stream.
     """

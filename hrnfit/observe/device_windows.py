@@ -118,7 +118,7 @@ class DevicePhotographs:
             packed = window_cuda.packed_placement(place, cuts, levels)
             # CUDA has staged pageable memory when the call returns
             sent = packed.to(self.device, non_blocking=True)
-            longest = self._distortion.shape[1]
+            longest = max(len(lens) for lens in self._lenses)
             return sent, *window_cuda.cut_windows(sent, self._cameras, place.size, longest)
         sent = place.packed().to(self.device)
         looks = [

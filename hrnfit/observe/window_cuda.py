@@ -41,6 +41,10 @@ def packed_placement(
 ) -> Float[Tensor, "V 21"]:
     """`Placement.packed`, the cuts and where the levels are in memory, float64, on the host: an address has less
     than 53 bits. Sizes are sent, too, since Triton compiles anew (1 s) for numbers that 16 divides."""
+    if not all(level.is_contiguous() for level in levels):
+        raise ValueError(
+            "levels: the kernel reads them as they lie in memory: expected contiguous ones"
+        )
     rows = [
         (level.data_ptr(), *level.shape[1:], cut.block, cut.samples, cut.enlarging, cut.size)
         for cut, level in zip(cuts, levels, strict=True)

@@ -101,9 +101,12 @@ def advance(
 
 @kernel
 def remaining(last, first, out, sides, GS, CP: tl.constexpr, GSP: tl.constexpr):
-    """The largest relative residual of all sides, from the squares of the rest and of the right-hand sides in GS parts."""
+    """The largest relative residual of all sides, NaN if one is, from the squares of the rest and of the right-hand
+    sides in GS parts."""
     c, g = tl.arange(0, CP)[:, None], tl.arange(0, GSP)[None, :]
     mask = (c < sides) & (g < GS)
     rest = tl.sum(tl.load(last + c * GS + g, mask=mask, other=0.0), axis=1)
     right = tl.sum(tl.load(first + c * GS + g, mask=mask, other=0.0), axis=1)
-    tl.store(out, tl.sqrt(tl.max(rest / tl.maximum(right, 1e-300), axis=0)))
+    share = rest / tl.maximum(right, 1e-300)
+    every = tl.sum(share, axis=0)  # a maximum passes NaN over
+    tl.store(out, tl.where(every == every, tl.sqrt(tl.max(share, axis=0)), every))

@@ -23,7 +23,7 @@ Function = Callable[..., tuple[Tensor, ...]]
 """Tensors in, tensors out. It must not look at values on the host, and must allocate the same shapes each time."""
 
 MOST = 64
-"""Recordings kept per thread; a `rig` fit makes about 20."""
+"""Recordings kept per thread. A map stage makes two: for its first attempt and for all others."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,12 @@ def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> 
 
 def forget_recordings() -> None:
     """Give back the memory of this thread's recordings, and of those that threads left behind."""
-    _kept.store = _Store()
     with _leaving:
+        stores = [_kept.store, *_left]
         _left.clear()
+    for device in {device for store in stores for device in store.pools}:
+        torch.cuda.synchronize(device)  # a replay under way reads what they hold
+    _kept.store = _Store()
 
 
 @contextmanager

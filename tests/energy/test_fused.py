@@ -18,6 +18,7 @@ from hrnfit.energy.term import reduce
 from hrnfit.fit.terms import TERMS, make_term
 from hrnfit.geometry.kept import held_constants
 from hrnfit.geometry.launched import INTERPRETED
+from hrnfit.solve import recorded
 from hrnfit.solve.recorded import forget_recordings, replayed
 from tests.fit.small_scene import truth_on
 
@@ -183,8 +184,10 @@ def counted(group: Group, number: int, spread: list[int]) -> Group:
 def test_a_recording_holds_the_weights_that_it_reads():
     light = torch.randn(1, 9, 3, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     before = [x.clone() for x in replayed("annealed", lambda x: annealed(x, 3.0), (light,))]
-    for step in range(200):
-        annealed(light, 100.0 + step)
+    # on the recording's stream, whose memory alone is given to these when it is given back
+    with torch.cuda.stream(recorded._kept.store.side(light.device)):
+        for step in range(200):
+            annealed(light, 100.0 + step)
     for a, b in zip(
         replayed("annealed", lambda x: annealed(x, 3.0), (light,)), before, strict=True
     ):

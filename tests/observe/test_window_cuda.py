@@ -130,6 +130,8 @@ def test_rows_of_numbers_by_hand():
     assert torch.equal(packed[:, :14], place.packed())
     assert packed[0, 14:].tolist() == [float(level.data_ptr()), 42.0, 52.0, 2.0, 3.0, 0.0, 20.0]
     assert int(packed[0, 14]) == level.data_ptr()
+    with pytest.raises(ValueError, match="expected contiguous ones"):
+        packed_placement(place, [cut], [level.transpose(1, 2)])
 
 
 def test_any_precision_is_given(generator, monkeypatch):

@@ -16,7 +16,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 
-from hrnfit.solve import cycle_cuda
+from hrnfit.solve import cycle_cuda, gradients_kernels
 from hrnfit.solve.gradients_cuda import stencil_gradients
 from hrnfit.solve.hierarchy_cuda import hierarchy
 
@@ -85,3 +85,18 @@ def test_gradients_of_kernels_are_those_of_torch(nodes, k):
     assert torch.allclose(mine, theirs, rtol=1e-5, atol=1e-6 * float(theirs.abs().max()))
     assert float(left) == pytest.approx(float(ours), rel=1e-4)
     assert torch.equal(mine[2], zero)
+
+
+@pytest.mark.parametrize("sides", [2, 3])
+def test_a_side_that_is_nan_is_not_passed_over(sides):
+    squares = torch.ones(2, sides, 4, dtype=torch.float64, device=DEVICE)
+    squares[0] *= 4.0
+
+    def left() -> float:
+        out = squares.new_empty(())
+        gradients_kernels.remaining[(1,)](squares[1], squares[0], out, sides, 4, CP=4, GSP=4)
+        return float(out)
+
+    assert left() == 0.5
+    squares[1, 1, 2] = torch.nan
+    assert left() != left()
