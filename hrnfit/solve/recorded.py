@@ -144,12 +144,11 @@ def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> 
 
 def forget_recordings() -> None:
     """Give back the memory of this thread's recordings, and of those that threads left behind."""
-    with _leaving:
-        stores = [_kept.store, *_left]
-        _left.clear()
-    for device in {device for store in stores for device in store.pools}:
-        torch.cuda.synchronize(device)  # a replay under way reads what they hold
+    for device in _kept.store.pools:  # a replay under way reads what they hold; others' were waited for
+        torch.cuda.current_stream(device).synchronize()
     _kept.store = _Store()
+    with _leaving:
+        _left.clear()
 
 
 @contextmanager
