@@ -144,9 +144,8 @@ def recording(key: Hashable, function: Function, inputs: tuple[Tensor, ...]) -> 
 
 def forget_recordings() -> None:
     """Give back the memory of this thread's recordings, and of those that threads left behind."""
-    for (
-        device
-    ) in _kept.store.pools:  # a replay under way reads what they hold; others' were waited for
+    # a replay under way reads what they hold; those of other threads were waited for
+    for device in _kept.store.pools:
         torch.cuda.current_stream(device).synchronize()
     _kept.store = _Store()
     with _leaving:
