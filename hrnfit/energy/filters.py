@@ -48,9 +48,7 @@ def separable_blur(
 ) -> Float[Tensor, "V C H W"]:
     """The same in plain torch, for any device, sums in the order of the taps."""
     reach = round(3 * width)
-    at = torch.arange(-reach, reach + 1, dtype=planes.dtype, device=planes.device)
-    kernel = torch.exp(-(at**2) / (2.0 * width**2))
-    kernel = kernel / kernel.sum()
+    kernel = gaussian_weights(width, reach, planes.dtype, planes.device)
     padded = torch.nn.functional.pad(planes, (reach, reach, reach, reach), mode=border)
     H, W = planes.shape[-2:]
     rows = torch.zeros_like(padded[..., :H, :])
@@ -60,3 +58,12 @@ def separable_blur(
     for i in range(2 * reach + 1):
         out += kernel[i] * rows[..., i : i + W]
     return out
+
+
+def gaussian_weights(
+    width: float, reach: int, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "t"]:
+    """Of the taps from -reach to reach, their sum 1; width: standard deviation in taps."""
+    at = torch.arange(-reach, reach + 1, dtype=dtype, device=device)
+    weights = torch.exp(-(at**2) / (2.0 * width**2))
+    return weights / weights.sum()

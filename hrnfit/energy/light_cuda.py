@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hrnfit.energy import light_kernels
+from hrnfit.energy.filters import gaussian_weights
 from hrnfit.energy.shared_albedo import TexelViews
 from hrnfit.energy.surface_cuda import planar
 from hrnfit.energy.texels import Texels
@@ -128,10 +129,9 @@ def _smoothed(
 
 @kept_for_good
 def _taps(width: float, reach: int, device: torch.device) -> Float[Tensor, "t"]:
-    """A Gaussian's weights from -reach to reach, their sum 1."""
-    at = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    weights = torch.exp(-(at**2) / (2.0 * width**2))
-    return (weights / weights.sum()).to(device, torch.float32)
+    """A Gaussian's, float32, rounded once."""
+    weights = gaussian_weights(width, reach, torch.float64, torch.device("cpu"))
+    return weights.to(device, torch.float32)
 
 
 def _padded(count: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import triton.language as tl
 
+from hrnfit.energy.sample_kernels import between_pixels
 from hrnfit.energy.skin_kernels import robust_mean
 from hrnfit.geometry.definite_kernels import eliminated
 from hrnfit.geometry.launched import kernel
@@ -181,18 +182,9 @@ def harmonic_light(sums, room, light, V, ridge, QP: tl.constexpr):
 
 @kernel
 def _smooth_part(image, v, row, column, mask, size, step, c: tl.constexpr):
-    """A plane of image (V, 4, size, size), spread `step`-fold by bilinear interpolation, at (row, column)."""
-    y = tl.maximum((row + 0.5) / step - 0.5, 0.0)
-    x = tl.maximum((column + 0.5) / step - 0.5, 0.0)
-    i, j = y.to(tl.int32), x.to(tl.int32)
-    fy, fx = y - i, x - j
-    below, right = tl.minimum(i + 1, size - 1), tl.minimum(j + 1, size - 1)
-    plane = image + (4 * v + c) * size * size
-    top = (1.0 - fx) * tl.load(plane + i * size + j, mask=mask, other=0.0)
-    top += fx * tl.load(plane + i * size + right, mask=mask, other=0.0)
-    low = (1.0 - fx) * tl.load(plane + below * size + j, mask=mask, other=0.0)
-    low += fx * tl.load(plane + below * size + right, mask=mask, other=0.0)
-    return (1.0 - fy) * top + fy * low
+    """A plane of image (V, 4, size, size), spread `step`-fold, at (row, column)."""
+    y, x = (row + 0.5) / step - 0.5, (column + 0.5) / step - 0.5
+    return between_pixels(image + (4 * v + c) * size * size, y, x, size, mask)
 
 
 @kernel

@@ -5,14 +5,13 @@ Memory: about 60 bytes per pixel while it runs.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hrnfit.energy import mask_edge_kernels
 from hrnfit.energy.contour import MaskEdges
+from hrnfit.energy.filters import gaussian_weights
 from hrnfit.geometry.launched import blocks, width_of
 
 TRUNCATE = 4.0
@@ -82,9 +81,7 @@ def _all_around(marked: Bool[Tensor, "V S S"]) -> Bool[Tensor, "V S S"]:
 def _blurred(masks: Float[Tensor, "V S S"], sigma: float) -> Float[Tensor, "V S S"]:
     """Gaussian blur, the border repeated outside."""
     radius = int(TRUNCATE * sigma + 0.5)
-    taps = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(-radius, radius + 1)]
-    weights = torch.tensor(taps, dtype=masks.dtype, device=masks.device)
-    weights = weights / weights.sum()
+    weights = gaussian_weights(sigma, radius, masks.dtype, masks.device)
     padded = torch.nn.functional.pad(masks[:, None], (radius,) * 4, mode="replicate")[:, 0]
     along = padded.unfold(2, 2 * radius + 1, 1) @ weights
     return along.unfold(1, 2 * radius + 1, 1) @ weights

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import triton.language as tl
 
+from hrnfit.energy.sample_kernels import between_pixels
 from hrnfit.geometry.launched import kernel
 
 
@@ -23,17 +24,9 @@ def _between(values, a, b, c, wa, wb, wc, inside, axis: tl.constexpr):
 
 @kernel
 def _height(heights, row, column, S, D, inside):
-    """Bilinear, of a map (D, D) at the centre of texels of a square of S, the border's own value outside."""
+    """A map (D, D) at the centre of texels of a square of S."""
     y, x = (row + 0.5) / S * D - 0.5, (column + 0.5) / S * D - 0.5
-    y, x = tl.minimum(tl.maximum(y, 0.0), D - 1.0), tl.minimum(tl.maximum(x, 0.0), D - 1.0)
-    i, j = y.to(tl.int32), x.to(tl.int32)
-    fy, fx = y - i, x - j
-    below, right = tl.minimum(i + 1, D - 1), tl.minimum(j + 1, D - 1)
-    top = (1.0 - fx) * tl.load(heights + i * D + j, mask=inside, other=0.0)
-    top += fx * tl.load(heights + i * D + right, mask=inside, other=0.0)
-    low = (1.0 - fx) * tl.load(heights + below * D + j, mask=inside, other=0.0)
-    low += fx * tl.load(heights + below * D + right, mask=inside, other=0.0)
-    return (1.0 - fy) * top + fy * low
+    return between_pixels(heights, y, x, D, inside)
 
 
 @kernel

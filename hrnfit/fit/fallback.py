@@ -34,8 +34,8 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Managed(Generic[Value]):
-    """A result, and how it was come by."""
+class Attempt(Generic[Value]):
+    """What an attempt gave, and how it was made."""
 
     value: Value
     how: str
@@ -77,7 +77,7 @@ def solved_where_it_fits(
     return solved.to(scene.device), solution, "on the CPU"
 
 
-def tried_again(work: Callable[[], Value], device: torch.device) -> Managed[Value] | None:
+def tried_again(work: Callable[[], Value], device: torch.device) -> Attempt[Value] | None:
     """What the work gives with more room on the device; None where that has too little for it however done."""
     give_back(device)
     found = _tried(work, device)
@@ -88,10 +88,10 @@ def tried_again(work: Callable[[], Value], device: torch.device) -> Managed[Valu
     return found
 
 
-def _tried(work: Callable[[], Value], device: torch.device, how: str = "") -> Managed[Value] | None:
+def _tried(work: Callable[[], Value], device: torch.device, how: str = "") -> Attempt[Value] | None:
     """None when the GPU has no room."""
     try:
-        return Managed(work(), how)
+        return Attempt(work(), how)
     except Exception as error:
         if device.type == "cpu" or not alone() or not is_out_of_memory(error):
             raise

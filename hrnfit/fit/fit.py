@@ -140,12 +140,12 @@ def _fitted(
     begun, done = None, None
     try:
         begun = begin()
-        prepared_seconds = time.perf_counter() - record.began
+        begun = replace(begun, seconds=time.perf_counter() - record.began)
         done = Done(begun.state, running="the first stage")
         deviation = begun.focal_deviation
         for reached in each_stage(begun.scene, begun.state, record.recipe, deviation, progress):
             done = reached
-        return record.result(begun, done, prepared_seconds)
+        return record.result(begun, done)
     except Exception as error:
         if not is_out_of_memory(error):
             raise

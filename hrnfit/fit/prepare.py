@@ -57,6 +57,8 @@ class Prepared:
     started: Mapping[str, str] = field(default_factory=lambda: {"by": "landmarks"})
     """How, for the record: `by` (landmarks, networks or result), and `networks` (their name) or `why`
     (there are none)."""
+    seconds: float = 0.0
+    """Since the fit began."""
 
     @property
     def by_networks(self) -> bool:

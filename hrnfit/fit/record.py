@@ -16,7 +16,7 @@ import torch
 import hrnfit
 from hrnfit.fit.appearance import fit_appearance
 from hrnfit.fit.assemble import assemble
-from hrnfit.fit.fallback import Managed, alone, give_back, on_the_cpu, tried_again
+from hrnfit.fit.fallback import Attempt, alone, give_back, on_the_cpu, tried_again
 from hrnfit.fit.input_hashes import input_hashes
 from hrnfit.fit.licensing import detector_parts, licence_record, solver_parts
 from hrnfit.fit.out_of_memory import OutOfMemoryError, Shortage, is_out_of_memory
@@ -46,7 +46,7 @@ class Record:
     """Terms of what is surely used; detector and solvers come with the result."""
     commercial: bool
 
-    def result(self, begun: Prepared, done: Done, prepared_seconds: float) -> FitResult:
+    def result(self, begun: Prepared, done: Done) -> FitResult:
         """What the user gets from where the stages ended; ValueError when that is NaN."""
         state, scene = done.state, begun.scene.framed(done.state)
         with torch.no_grad():
@@ -59,7 +59,7 @@ class Record:
             return assemble(
                 scene,
                 state,
-                (_start_report(begun.started["by"], prepared_seconds), *done.reports),
+                (_start_report(begun.started["by"], begun.seconds), *done.reports),
                 time.perf_counter() - self.began,
                 (*self.warnings, *begun.warnings, *done.warnings),
                 {**self.provenance, **self._licences(begun, done), "start": begun.started},
@@ -87,13 +87,13 @@ class Record:
         when even that has no memory."""
         found = None
         if self.device.type != "cpu":
-            found = tried_again(partial(self.result, begun, done, 0.0), self.device)
+            found = tried_again(partial(self.result, begun, done), self.device)
         try:
             if found is None:
                 give_back(self.device)
                 there = replace(begun, scene=on_the_cpu(begun.scene))
                 ended = replace(done, state=done.state.to("cpu"))
-                found = Managed(self.result(there, ended, 0.0), "on the CPU")
+                found = Attempt(self.result(there, ended), "on the CPU")
         except Exception as again:
             if not is_out_of_memory(again):
                 raise
@@ -105,7 +105,7 @@ class Record:
         return licence_record((*self.parts, *used), self.commercial)
 
 
-def _warned(found: Managed[FitResult], done: Done, during: str) -> FitResult:
+def _warned(found: Attempt[FitResult], done: Done, during: str) -> FitResult:
     """The result, saying what is missing, or how it was assembled if not as usual."""
     if not done.running and not found.how:
         return found.value

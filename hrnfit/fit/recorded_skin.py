@@ -83,9 +83,8 @@ def _look(
     )
     with torch.no_grad():
         found = seen_skin(prediction, TexelSource(channels), texels, compared)
-        motion = torch.nn.functional.pad(
-            found.R_cam_head, (0, 1)
-        )  # only its rotation turns normals
+        # normals are turned, not moved
+        motion = torch.nn.functional.pad(found.R_cam_head, (0, 1))
         normals, frame = found.normals_head, sharing.frame
         light = light_of_frames(found.seen, normals, frame, motion, texels, sigma, scale)
     return found.seen.weight, light

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hrnfit.energy.filters import gaussian_blur, plain_slopes, separable_blur, slopes
+from hrnfit.energy.filters import (
+    gaussian_blur,
+    gaussian_weights,
+    plain_slopes,
+    separable_blur,
+    slopes,
+)
 
 
 def planes() -> torch.Tensor:
@@ -17,6 +23,13 @@ def planes() -> torch.Tensor:
 def test_blur_is_kornias(border, width):
     theirs = gaussian_blur(planes(), width, border)
     assert torch.allclose(separable_blur(planes(), width, border), theirs, atol=1e-6)
+
+
+def test_weights_by_hand():
+    weights = gaussian_weights(2.0, 2, torch.float64, torch.device("cpu"))
+    far, near = 2.718281828459045**-0.5, 2.718281828459045**-0.125
+    whole = 1.0 + 2.0 * near + 2.0 * far
+    assert weights.tolist() == pytest.approx([w / whole for w in (far, near, 1.0, near, far)])
 
 
 def test_slopes_are_kornias_and_those_of_a_plane():

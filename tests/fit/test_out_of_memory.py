@@ -50,6 +50,7 @@ def test_the_finished_stages_are_a_result_to_continue_from(short_of_memory):
     partial = caught.value.partial
     assert partial is not None
     assert [stage.name for stage in partial.stages] == ["landmarks", SKIN["name"]]
+    assert 0 < partial.stages[0].seconds < partial.seconds
     assert "memory ran out during stage 'closer'" in partial.warnings[-1]
     assert torch.equal(partial.state.deformation, fit(SMALL).state.deformation)
     one = THREE[1]
